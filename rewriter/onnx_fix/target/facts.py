@@ -1,0 +1,61 @@
+"""What is known of one node when a target is asked about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Dim = int | str | None
+"""One dimension: a size, a symbol, or None where nothing is known."""
+
+Constness = Literal["initializer", "foldable", "runtime"]
+"""How constant a tensor is.
+
+``initializer``: an initializer, or the output of a Constant node: TensorRT's parser sees weights.
+``foldable``: computed from constants alone, so folding makes it an initializer.
+``runtime``: depends on an input of the network.
+"""
+
+
+def _no_value() -> NDArray[np.generic] | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class TensorFacts:
+    """One input or output of a node.
+
+    ``name`` is empty for an omitted optional input. ``dtype`` is an
+    ``onnx.TensorProto.DataType`` number or None when unknown; ``shape`` is None when the rank is
+    unknown. ``value`` reads the tensor where it is a small constant, and gives None elsewhere.
+    """
+
+    name: str
+    dtype: int | None = None
+    shape: tuple[Dim, ...] | None = None
+    constness: Constness = "runtime"
+    value: Callable[[], NDArray[np.generic] | None] = _no_value
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """One node in its context, as a target judges it.
+
+    ``attributes`` holds decoded attribute values: int, float, str, list of those, ``TensorProto``,
+    or another object for graphs. An attribute that refers to a function parameter is left out and
+    named in ``unresolved``. ``opset`` is the version of the default domain that the model imports.
+    """
+
+    op: str
+    domain: str
+    name: str
+    scope: str
+    opset: int
+    inputs: tuple[TensorFacts, ...]
+    outputs: tuple[TensorFacts, ...]
+    attributes: Mapping[str, object]
+    unresolved: frozenset[str] = frozenset()
