@@ -1,0 +1,1 @@
+"""The TensorRT plugins that onnx-fix ships: one package each."""

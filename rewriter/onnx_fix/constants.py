@@ -1,0 +1,198 @@
+"""Which tensors are constant, and what small constant expressions are worth."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
+
+from onnx_fix.scope import SMALL, is_standard
+from onnx_fix.target import facts
+
+if TYPE_CHECKING:
+    from onnx_fix.model import Model
+
+RANDOM = frozenset(
+    {
+        "Bernoulli",
+        "Dropout",
+        "Multinomial",
+        "RandomNormal",
+        "RandomNormalLike",
+        "RandomUniform",
+        "RandomUniformLike",
+    }
+)
+"""Ops whose result is not determined by their inputs (Dropout: in training mode)."""
+
+_EXPANDING = frozenset({"ConstantOfShape", "Expand", "Range", "Tile", "Resize", "Pad", "EyeLike"})
+_MOST_NODES = 256
+
+
+def is_pure(node: gs.Node) -> bool:
+    """Whether a node's outputs follow from its inputs alone, and nothing is inside it."""
+    return (
+        is_standard(node)
+        and node.op not in RANDOM
+        and not any(isinstance(v, gs.Graph | gs.Node.AttributeRef) for v in node.attrs.values())
+    )
+
+
+class Constness:
+    """Constness of tensors, found on demand and kept until ``reset``."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._kept: dict[int, facts.Constness] = {}
+        self._values: dict[int, NDArray[np.generic] | None] = {}
+
+    def reset(self) -> None:
+        """Forget: the graph has changed."""
+        self._kept.clear()
+        self._values.clear()
+
+    def of(self, tensor: gs.Tensor) -> facts.Constness:
+        """``initializer``, ``foldable`` or ``runtime``; linear in the nodes, whatever the order."""
+        stack = [tensor]
+        while stack:
+            top = stack[-1]
+            if id(top) in self._kept:
+                stack.pop()
+                continue
+            node = self._model.producer(top)
+            if isinstance(top, gs.Constant):
+                verdict: facts.Constness = "initializer"
+            elif node is None or not is_pure(node):
+                verdict = "runtime"
+            elif node.op == "Constant":
+                verdict = "initializer"
+            else:
+                missing = [t for t in node.inputs if t.name and id(t) not in self._kept]
+                if missing:
+                    stack.extend(missing)
+                    continue
+                runtime = any(
+                    self._kept[id(t)] == "runtime" or self._model.is_overridable(t)
+                    for t in node.inputs
+                    if t.name
+                )
+                verdict = "runtime" if runtime or not node.inputs else "foldable"
+                if node.op == "Shape" and self._static(node.inputs[0]):
+                    verdict = "foldable"
+            self._kept[id(top)] = verdict
+            stack.pop()
+        return self._kept[id(tensor)]
+
+    def _static(self, tensor: gs.Tensor) -> bool:
+        shape = self._model.type_of(tensor).shape
+        return shape is not None and all(isinstance(d, int) for d in shape)
+
+    def folded(self, tensor: gs.Tensor) -> NDArray[np.generic] | None:
+        """The value of a constant, or of a small expression over small constants.
+
+        Evaluated by ``onnx.reference``, which follows the ONNX specification literally.
+        """
+        if self.of(tensor) == "runtime":
+            return None
+        value = self._model.value(tensor, limit=SMALL)
+        if value is not None or self.of(tensor) == "initializer":
+            return value
+        if id(tensor) not in self._values:
+            self._evaluate(tensor)
+        return self._values.get(id(tensor))
+
+    def _evaluate(self, tensor: gs.Tensor) -> None:
+        cone: list[gs.Node] = []
+        seen: set[int] = set()
+        stack: list[tuple[gs.Tensor, bool]] = [(tensor, False)]
+        while stack:
+            top, done = stack.pop()
+            node = self._model.producer(top)
+            if node is None or id(top) in self._values:
+                continue
+            if done:
+                cone.append(node)
+                continue
+            if id(node) in seen or node.op == "Constant":
+                continue
+            seen.add(id(node))
+            stack.append((top, True))
+            if node.op != "Shape":
+                stack.extend((t, False) for t in node.inputs if t.name)
+        if len(cone) <= _MOST_NODES:
+            for node in cone:
+                self._run(node)
+        self._values.setdefault(id(tensor), None)
+
+    def _run(self, node: gs.Node) -> None:
+        """Evaluate one node, or leave its outputs unknown."""
+        for t in node.outputs:
+            self._values.setdefault(id(t), None)
+        if node.op == "Shape" and self._static(node.inputs[0]):
+            dims = self._model.type_of(node.inputs[0]).shape or ()
+            cut = slice(node.attrs.get("start", 0), node.attrs.get("end"))
+            self._values[id(node.outputs[0])] = np.asarray(dims[cut], dtype=np.int64)
+            return
+        if node.op in _EXPANDING and not all(self._small(t) for t in node.outputs):
+            return
+        feeds: dict[str, NDArray[np.generic]] = {}
+        for t in node.inputs:
+            if t.name:
+                value = self._model.value(t, limit=SMALL)
+                value = self._values.get(id(t)) if value is None else value
+                if value is None:
+                    return
+                feeds[t.name] = value
+        for t, value in zip(node.outputs, evaluate(self._model, node, feeds), strict=False):
+            if value is not None and value.size <= SMALL:
+                self._values[id(t)] = value
+
+    def _small(self, tensor: gs.Tensor) -> bool:
+        shape = self._model.type_of(tensor).shape
+        if shape is None:
+            return False
+        sizes = [d for d in shape if isinstance(d, int)]
+        return len(sizes) == len(shape) and int(np.prod(sizes, dtype=np.int64)) <= SMALL
+
+
+def evaluate(
+    model: Model, node: gs.Node, feeds: dict[str, NDArray[np.generic]]
+) -> list[NDArray[np.generic] | None]:
+    """Run one node on values with ``onnx.reference``; Nones where it cannot."""
+    from onnx import TensorProto, ValueInfoProto, helper
+    from onnx.reference import ReferenceEvaluator
+
+    proto = model.origin(node)
+    if proto is None:
+        return []
+    renamed = type(proto)()
+    renamed.CopyFrom(proto)
+    del renamed.input[:]
+    renamed.input.extend(t.name for t in node.inputs)
+    del renamed.output[:]
+    renamed.output.extend(t.name for t in node.outputs)
+    inputs = [
+        helper.make_tensor_value_info(
+            name, int(helper.np_dtype_to_tensor_dtype(value.dtype)), value.shape
+        )
+        for name, value in feeds.items()
+    ]
+    outputs: list[ValueInfoProto] = [
+        helper.make_tensor_value_info(t.name, TensorProto.UNDEFINED, None)
+        for t in node.outputs
+        if t.name
+    ]
+    graph = helper.make_graph([renamed], "one", inputs, outputs)
+    single = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", model.scope_of(node).opset)]
+    )
+    single.ir_version = model.proto.ir_version
+    try:
+        results = ReferenceEvaluator(single).run(None, feeds)
+    except (TypeError, ValueError, IndexError, KeyError, RuntimeError, AttributeError):
+        # The reference evaluator lacks the op or refuses the values: nothing is known.
+        return []
+    named = iter(results)
+    return [np.asarray(next(named)) if t.name else None for t in node.outputs]

@@ -1,0 +1,180 @@
+"""What a pass may say. A pass proposes; only the engine edits a graph."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from enum import Enum
+from typing import TYPE_CHECKING, ClassVar
+
+import onnx
+import onnx_graphsurgeon as gs
+
+if TYPE_CHECKING:
+    from onnx_fix.scope import Scope
+    from onnx_fix.target import Target
+
+
+class Exactness(Enum):
+    """How the outputs of a rewrite relate to those of the original."""
+
+    EXACT = "exact"
+    """The same values, bit for bit, up to the sign of zeros and the payload of NaNs."""
+    ROUNDING = "rounding only"
+    """The same real-number function; floating-point sums or products are ordered otherwise."""
+    CONTRACT = "changes the contract"
+    """Another function, such as a result of bounded size. Only on an explicit option."""
+
+
+class Stage(Enum):
+    """When a pass runs in the default order; within a stage passes run by name.
+
+    The order is repeated until nothing changes, so a stage states what is *cheaper or more exact*
+    to do first, not what is possible at all.
+    """
+
+    INLINE = 0
+    """Calls become plain nodes, so that every later pass sees them."""
+    REPAIR = 1
+    """Models that are invalid as exported become valid, so that shapes can be inferred."""
+    FOLD = 2
+    """What is constant becomes an initializer: many refusals vanish with no rewrite at all."""
+    DECOMPOSE = 3
+    """A node that the target refuses becomes nodes that it takes."""
+    CLEAN = 4
+    """What nobody reads any more goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    """A node to be made: its outputs are fresh ``gs.Variable`` objects."""
+
+    op: str
+    inputs: tuple[gs.Tensor, ...]
+    outputs: tuple[gs.Variable, ...]
+    attrs: Mapping[str, object] = field(default_factory=dict)
+    domain: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """Replace the nodes ``old`` by the nodes ``new``.
+
+    ``replaces`` pairs an output of an old node with the tensor that carries its value from now on:
+    an output of a new node, a constant, or a tensor that was there before. Every output of an old
+    node that somebody else reads must be paired. ``new`` stands in execution order. The rewrite is
+    reported under ``old[0]``. ``note`` is a sentence for the user: an assumption, a change of
+    contract. A rewrite that changes the contract names in ``asked_by`` the option of its pass that
+    asked for it; the engine refuses it where that option still has its default.
+    """
+
+    old: tuple[gs.Node, ...]
+    new: tuple[New, ...]
+    replaces: tuple[tuple[gs.Tensor, gs.Tensor], ...]
+    exactness: Exactness = Exactness.EXACT
+    note: str = ""
+    asked_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """A node that the pass looked at and left alone, and why."""
+
+    node: gs.Node
+    reason: str
+
+
+def pass_name(cls: type) -> str:
+    """``EinsumToMatMul`` is called ``einsum-to-matmul``: words of the class, MatMul being one."""
+    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z0-9]*|\d+", cls.__name__.replace("MatMul", "Matmul"))
+    return "-".join(word.lower() for word in words)
+
+
+@dataclass(frozen=True)
+class BasePass:
+    """What both kinds of pass share: a name, a place in the order, options as fields."""
+
+    name: ClassVar[str] = ""
+    stage: ClassVar[Stage] = Stage.DECOMPOSE
+    default: ClassVar[bool] = True
+    """Whether the planner considers it when there is no pipeline file."""
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        super().__init_subclass__(**kwargs)
+        if not cls.__dict__.get("name"):
+            cls.name = pass_name(cls)
+
+    def options(self) -> dict[str, object]:
+        """The options as the pipeline file would write them."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    def is_default(self, option: str) -> bool:
+        """Whether an option has the value it has when nobody sets it."""
+        return bool(getattr(self, option) == getattr(type(self)(), option))
+
+
+@dataclass(frozen=True)
+class Pass(BasePass):
+    """A pass over the nodes of one scope at a time.
+
+    A subclass is a frozen dataclass in a module of its own; its fields are its options in the
+    pipeline file, each with a default. The docstring has the headings Before, After, Exact and
+    Since. The instance keeps no state between runs.
+    """
+
+    def sites(self, scope: Scope) -> Iterator[Rewrite | Skip]:
+        """Propose a rewrite, or a skip with its reason, for every node the pass is about.
+
+        Called once per scope and run. A node that the target takes as it stands is neither.
+        """
+        raise TypeError(f"{type(self).__name__} does not define sites()")
+
+
+@dataclass(frozen=True)
+class ModelPass(BasePass):
+    """A transformer of whole models, for what a library does better than we would.
+
+    It sees the model without its large weights (they are put back by name) and says how many
+    changes it made.
+    """
+
+    def transform(self, model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, list[str]]:
+        """The new model and one line per change; the same model and no lines when none is due."""
+        raise TypeError(f"{type(self).__name__} does not define transform()")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One applied rewrite, as the report shows it."""
+
+    number: int
+    pass_name: str
+    scope: str
+    old: tuple[str, ...]
+    old_ops: tuple[str, ...]
+    new: tuple[str, ...]
+    new_ops: tuple[str, ...]
+    exactness: Exactness
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """One declined node, as the report shows it."""
+
+    scope: str
+    node: str
+    op: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PassResult:
+    """What one run of one pass did. ``seconds`` is wall time."""
+
+    pass_name: str
+    round: int
+    changes: tuple[Change, ...]
+    skipped: tuple[Skipped, ...]
+    seconds: float

@@ -1,0 +1,387 @@
+"""The only code that edits a graph: applies, names, signs and numbers what passes propose."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import onnx
+import onnx_graphsurgeon as gs
+from onnx import NodeProto
+
+from onnx_fix.contract import (
+    BasePass,
+    Change,
+    Exactness,
+    ModelPass,
+    New,
+    Pass,
+    PassResult,
+    Rewrite,
+    Skip,
+    Skipped,
+)
+from onnx_fix.errors import InternalError
+from onnx_fix.model import Model
+from onnx_fix.order import in_order
+from onnx_fix.scope import Scope, node_label
+from onnx_fix.weights import StoredValues, constant_proto
+
+PASS_KEY = "onnx_fix.pass"
+FROM_KEY = "onnx_fix.from"
+_NODE_METADATA_SINCE = 10
+"""NodeProto.metadata_props exists since IR version 10; before that the doc string says it."""
+
+MOST_ROUNDS = 12
+
+
+@dataclass(frozen=True)
+class Step:
+    """A pass in a pipeline. ``where`` says which nodes it may touch (all of them by default)."""
+
+    pass_: BasePass
+    where: Callable[[gs.Node], bool] | None = None
+
+
+@dataclass
+class Engine:
+    """Runs steps over a model. ``limit`` stops after that many changes, which bisection uses."""
+
+    model: Model
+    limit: int | None = None
+    after_each: Callable[[Model, PassResult], None] | None = None
+    count: int = 0
+    results: list[PassResult] = field(default_factory=list)
+
+    def run(self, steps: Sequence[Step], *, rounds: int = MOST_ROUNDS) -> list[PassResult]:
+        """Run the steps in order, again and again until nothing changes.
+
+        Raises:
+            InternalError: a pass proposed an invalid rewrite, or the passes undo each other.
+        """
+        for number in range(1, rounds + 1):
+            before = self.count
+            for step in steps:
+                self._step(step, number)
+                if self._full():
+                    return self.results
+            if self.count == before:
+                return self.results
+        busy = sorted({r.pass_name for r in self.results if r.round == rounds and r.changes})
+        if rounds > 1:
+            raise InternalError(
+                f"after {rounds} rounds these passes still change the model: {', '.join(busy)}; "
+                "they undo each other"
+            )
+        return self.results
+
+    def _full(self) -> bool:
+        return self.limit is not None and self.count >= self.limit
+
+    def _step(self, step: Step, number: int) -> None:
+        start = time.perf_counter()
+        if isinstance(step.pass_, ModelPass):
+            changes, skipped = self._model_pass(step.pass_), []
+        elif isinstance(step.pass_, Pass):
+            changes, skipped = self._pass(step.pass_, step.where)
+        else:
+            raise InternalError(f"{type(step.pass_).__name__} is neither a Pass nor a ModelPass")
+        seconds = time.perf_counter() - start
+        result = PassResult(step.pass_.name, number, tuple(changes), tuple(skipped), seconds)
+        self.results.append(result)
+        if self.after_each is not None:
+            self.after_each(self.model, result)
+
+    # -- passes over nodes -------------------------------------------------------------------------
+
+    def _pass(
+        self, pass_: Pass, where: Callable[[gs.Node], bool] | None
+    ) -> tuple[list[Change], list[Skipped]]:
+        changes: list[Change] = []
+        skipped: list[Skipped] = []
+        for scope in tuple(self.model.scopes):
+            edit = _Edit(self.model, scope, pass_)
+            for site in pass_.sites(scope):
+                if isinstance(site, Skip):
+                    skipped.append(_skipped(scope, site.node, site.reason))
+                elif where is not None and not all(where(n) for n in site.old):
+                    skipped.append(_skipped(scope, site.old[0], "left out by the pipeline file"))
+                elif not all(self.model.alive(n) for n in site.old):
+                    skipped.append(
+                        _skipped(scope, site.old[0], "overlaps with an earlier change of this run")
+                    )
+                else:
+                    self.count += 1
+                    changes.append(edit.apply(site, self.count))
+                    if self._full():
+                        break
+            edit.finish()
+            if self._full():
+                break
+        if changes:
+            self.model.stale()
+        return changes, skipped
+
+    # -- transformers of whole models ------------------------------------------------------------
+
+    def _model_pass(self, pass_: ModelPass) -> list[Change]:
+        before = self.model.skeleton()
+        after, lines = pass_.transform(before, self.model.target)
+        if not lines:
+            return []
+        self.model.replace(after)
+        changes = []
+        for line in lines:
+            self.count += 1
+            changes.append(
+                Change(self.count, pass_.name, "", (line,), (), (), (), Exactness.EXACT, line)
+            )
+        return changes
+
+
+def _skipped(scope: Scope, node: gs.Node, reason: str) -> Skipped:
+    return Skipped(scope.path, node_label(node), node.op, reason)
+
+
+class _Edit:
+    """The edits of one pass in one scope."""
+
+    def __init__(self, model: Model, scope: Scope, pass_: Pass) -> None:
+        self.model = model
+        self.scope = scope
+        self.pass_ = pass_
+        self._placed: dict[int, list[gs.Node]] = {}
+        self._touched: list[gs.Tensor] = []
+        self._killed: list[gs.Node] = []
+
+    # -- one rewrite ------------------------------------------------------------------------------
+
+    def apply(self, rewrite: Rewrite, number: int) -> Change:
+        """Put a rewrite into the graph.
+
+        Raises:
+            InternalError: the rewrite breaks the contract.
+        """
+        self._check(rewrite)
+        old = rewrite.old
+        anchor = old[0]
+        label, ops = node_label(anchor), tuple(n.op for n in old)
+        labels = tuple(node_label(n) for n in old)
+        swaps = self._swaps(rewrite)
+        taken = {id(t): out for out, t in swaps}
+        base = next((t.name for t in anchor.outputs if t.name), label)
+        for pair in rewrite.replaces:
+            self.model.pin_type(pair[0])
+        for node in old:
+            self._kill(node)
+        rename: dict[int, gs.Tensor] = {}
+        for new in rewrite.new:
+            for out in new.outputs:
+                if id(out) in taken:
+                    rename[id(out)] = taken[id(out)]
+                else:
+                    out.name = self.model.fresh_name(f"{base}/{new.op}")
+                    rename[id(out)] = out
+        alone = len(rewrite.new) == 1
+        made = [self._make(new, rename, anchor, alone) for new in rewrite.new]
+        swapped = {id(out) for out, _ in swaps}
+        for out, tensor in rewrite.replaces:
+            if id(out) not in swapped:
+                made.extend(self._reroute(out, rename.get(id(tensor), tensor), anchor))
+        self._placed.setdefault(id(anchor), []).extend(made)
+        return Change(
+            number,
+            self.pass_.name,
+            self.scope.path,
+            labels,
+            ops,
+            tuple(node_label(n) for n in made),
+            tuple(n.op for n in made),
+            rewrite.exactness,
+            rewrite.note,
+        )
+
+    def _check(self, rewrite: Rewrite) -> None:
+        where = f"pass {self.pass_.name} on '{node_label(rewrite.old[0])}'"
+        if rewrite.exactness is Exactness.CONTRACT and (
+            rewrite.asked_by is None or self.pass_.is_default(rewrite.asked_by)
+        ):
+            raise InternalError(f"{where} changes the contract, and no option asked for it")
+        ours = {id(n) for n in rewrite.old}
+        paired = {id(t) for t, _ in rewrite.replaces}
+        fresh = {id(t) for new in rewrite.new for t in new.outputs}
+        for node in rewrite.old:
+            if self.model.scope_of(node) is not self.scope:
+                raise InternalError(f"{where} reaches into another scope")
+            for out in node.outputs:
+                read = any(id(c) not in ours for c in self.model.consumers(out))
+                if (read or self.model.is_output(out)) and id(out) not in paired:
+                    raise InternalError(f"{where} loses '{out.name}', which is still read")
+        made: set[int] = set()
+        for new in rewrite.new:
+            for tensor in new.inputs:
+                if id(tensor) in fresh and id(tensor) not in made:
+                    raise InternalError(f"{where}: a new {new.op} reads what a later node makes")
+            made.update(id(t) for t in new.outputs)
+
+    def _swaps(self, rewrite: Rewrite) -> list[tuple[gs.Tensor, gs.Tensor]]:
+        """The pairs in which the old tensor, and with it the name, lives on as a new output."""
+        fresh = {id(t) for new in rewrite.new for t in new.outputs}
+        pairs: list[tuple[gs.Tensor, gs.Tensor]] = []
+        used: set[int] = set()
+        # An output of the graph must keep its name, so it has the first claim.
+        for out, tensor in sorted(rewrite.replaces, key=lambda p: not self.model.is_output(p[0])):
+            if id(tensor) in fresh and id(tensor) not in used:
+                used.add(id(tensor))
+                pairs.append((out, tensor))
+        return pairs
+
+    def _kill(self, node: gs.Node) -> None:
+        self.model.kill(node)
+        self._killed.append(node)
+        self._touched.extend(_read_by(node))
+        for out in node.outputs:
+            # Identity, not equality: GraphSurgeon compares nodes by structure.
+            out.inputs[:] = []
+
+    def _make(
+        self, new: New, rename: dict[int, gs.Tensor], anchor: gs.Node, alone: bool
+    ) -> gs.Node:
+        inputs = [self._settle(rename.get(id(t), t), anchor) for t in new.inputs]
+        outputs = [rename[id(t)] for t in new.outputs]
+        label = node_label(anchor)
+        name = anchor.name if alone and anchor.name else self.model.fresh_name(f"{label}/{new.op}")
+        node = gs.Node(op=new.op, name=name, domain=new.domain or None)
+        list.extend(node.inputs, inputs)
+        list.extend(node.outputs, outputs)
+        for tensor in inputs:
+            list.append(tensor.outputs, node)
+        for tensor in outputs:
+            list.append(tensor.inputs, node)
+        proto = NodeProto()
+        proto.op_type, proto.name, proto.domain = new.op, name, new.domain
+        proto.input.extend(t.name for t in inputs)
+        proto.output.extend(t.name for t in outputs)
+        for key, value in new.attrs.items():
+            if isinstance(value, gs.Constant):
+                proto.attribute.append(onnx.helper.make_attribute(key, constant_proto(value)))
+            elif isinstance(value, list | tuple) and not value:
+                proto.attribute.append(
+                    onnx.helper.make_attribute(key, [], attr_type=onnx.AttributeProto.INTS)
+                )
+            else:
+                proto.attribute.append(onnx.helper.make_attribute(key, value))
+        node.attrs = dict(new.attrs)
+        self._sign(proto, anchor, alone)
+        self.model.add_node(node, proto, self.scope)
+        return node
+
+    def _sign(self, proto: NodeProto, anchor: gs.Node, alone: bool) -> None:
+        origin = self.model.origin(anchor)
+        label = f"{self.scope.path}:{node_label(anchor)}" if self.scope.path else node_label(anchor)
+        if origin is not None and alone:
+            proto.doc_string = origin.doc_string
+        if self.model.proto.ir_version >= _NODE_METADATA_SINCE:
+            if origin is not None:
+                proto.metadata_props.extend(
+                    p for p in origin.metadata_props if p.key not in (PASS_KEY, FROM_KEY)
+                )
+            for key, value in ((PASS_KEY, self.pass_.name), (FROM_KEY, label)):
+                entry = proto.metadata_props.add()
+                entry.key, entry.value = key, value
+        else:
+            mark = f"{PASS_KEY}={self.pass_.name} {FROM_KEY}={label}"
+            proto.doc_string = f"{proto.doc_string}\n{mark}" if proto.doc_string else mark
+
+    def _settle(self, tensor: gs.Tensor, anchor: gs.Node) -> gs.Tensor:
+        """Give a constant that a pass made its name and its place among the initializers."""
+        if (
+            isinstance(tensor, gs.Constant)
+            and not isinstance(tensor._values, StoredValues)
+            and not self.model.is_settled(tensor)
+        ):
+            tensor.name = self.model.fresh_name(f"{node_label(anchor)}/{tensor.name}")
+            self.model.add_constant(tensor, self.scope)
+        return tensor
+
+    def _reroute(self, out: gs.Tensor, tensor: gs.Tensor, anchor: gs.Node) -> list[gs.Node]:
+        """Let the readers of ``out`` read ``tensor``; an output of the graph gets an Identity."""
+        tensor = self._settle(tensor, anchor)
+        for node in dict.fromkeys(_Key(n) for n in self.model.consumers(out)):
+            for k, given in enumerate(node.node.inputs):
+                if given is out:
+                    list.__setitem__(node.node.inputs, k, tensor)
+                    list.append(tensor.outputs, node.node)
+        out.outputs[:] = []
+        if not self.model.is_output(out):
+            return []
+        bridge = New("Identity", (tensor,), (gs.Variable("bridge"),))
+        return [self._make(bridge, {id(bridge.outputs[0]): out}, anchor, False)]
+
+    # -- the end of a pass ------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """Sweep what lost its last reader, and rebuild the node list: linear in the scope."""
+        if not self._killed:
+            return
+        self._sweep()
+        dead = self._killed
+        for tensor in {id(t): t for t in self._touched}.values():
+            tensor.outputs[:] = [n for n in tensor.outputs if self.model.alive(n)]
+            if isinstance(tensor, gs.Constant) and not tensor.outputs:
+                if not self.model.is_output(tensor) and not self.model.is_input(tensor):
+                    self.model.drop_constant(tensor)
+        for scope in {id(s): s for s in (self.model.scope_of(n) for n in dead)}.values():
+            scope.graph.nodes[:] = list(in_order(self.model, self._listed(scope)))
+
+    def _listed(self, scope: Scope) -> Iterator[gs.Node]:
+        for node in scope.graph.nodes:
+            # New nodes may themselves have been replaced within the pass.
+            stack = [node]
+            while stack:
+                top = stack.pop()
+                if self.model.alive(top):
+                    yield top
+                else:
+                    stack.extend(reversed(self._placed.get(id(top), [])))
+
+    def _sweep(self) -> None:
+        work = list(self._touched)
+        while work:
+            node = self.model.producer(work.pop())
+            if node is None or any(
+                self.model.consumers(t) or self.model.is_output(t) for t in node.outputs
+            ):
+                continue
+            self.model.kill(node)
+            self._killed.append(node)
+            inputs = list(_read_by(node))
+            self._touched.extend(inputs)
+            work.extend(inputs)
+
+
+class _Key:
+    """A node as a dictionary key: by identity."""
+
+    __slots__ = ("node",)
+
+    def __init__(self, node: gs.Node) -> None:
+        self.node = node
+
+    def __hash__(self) -> int:
+        return id(self.node)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Key) and other.node is self.node
+
+
+def _read_by(node: gs.Node) -> Iterator[gs.Tensor]:
+    """The tensors that a node reads, those read inside its subgraphs included."""
+    for tensor in node.inputs:
+        if tensor.name:
+            yield tensor
+    for value in node.attrs.values():
+        if isinstance(value, gs.Graph):
+            for inner in value.nodes:
+                yield from _read_by(inner)

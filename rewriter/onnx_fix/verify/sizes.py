@@ -1,0 +1,220 @@
+"""Choose the sizes a dynamic model is run at."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from onnx_fix.errors import UsageError
+from onnx_fix.verify.symbols import Place, fed_inputs, input_dims, symbols
+
+Profile = Mapping[str, tuple[int, int, int]]
+"""Per symbol: smallest, usual and largest size."""
+
+MAX_TRIES = 20
+"""How many other sizes are tried where the original does not run at the planned ones."""
+
+# Medium sizes, all odd. No size stands in both lists at the same place, so that two sets differ in
+# every symbol; batch axes get small ones, because cost grows with them and little is learnt.
+_MEDIUM = ((7, 11, 13, 17, 19, 23, 29, 31, 37), (9, 15, 21, 25, 33, 27, 35, 39, 31))
+_BATCH = ((3, 5), (5, 3))
+_FACTORS = ((3, 5, 7), (5, 3, 4))
+_GRANULES = (8, 16, 32)
+_FROZEN_LIMIT = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedSizes:
+    """One set of sizes and where it comes from; only ``generated`` sets may be replaced."""
+
+    origin: Literal["generated", "ones", "profile"]
+    sizes: Mapping[str, int]
+    round: int = 0
+
+
+def plan_sizes(
+    model: onnx.ModelProto, dims: Profile | None = None, count: int = 3
+) -> list[dict[str, int]]:
+    """Return the sets of sizes to run ``model`` at, one size per symbol of its inputs.
+
+    Of ``count`` sets the first two hold medium sizes, odd and different for each symbol (so that
+    transposed axes cannot hide), the third is all ones, and more are medium again. The smallest,
+    usual and largest sizes of ``dims`` follow, whatever ``count`` is. The result depends on the
+    arguments alone. A model without symbols gives empty sets, at most two.
+
+    Raises:
+        UsageError: ``dims`` names a symbol that no input has, or its sizes are not in order.
+    """
+    return [dict(planned.sizes) for planned in plan(model, dims, count)]
+
+
+def plan(model: onnx.ModelProto, dims: Profile | None, count: int) -> list[PlannedSizes]:
+    """Do as `plan_sizes` does, and say where each set comes from."""
+    places = symbols(model)
+    profile = dict(dims or {})
+    _check_profile(profile, places)
+    if not places:
+        return [PlannedSizes("generated", {}, number) for number in range(max(1, min(count, 2)))]
+    sets: list[PlannedSizes] = []
+    rounds = itertools.count()
+    for number in range(max(count, 0)):
+        if number == 2:
+            sets.append(PlannedSizes("ones", dict.fromkeys(places, 1)))
+        else:
+            turn = next(rounds)
+            sets.append(PlannedSizes("generated", _medium(model, places, profile, turn), turn))
+    if profile:
+        base = sets[0].sizes if sets else _medium(model, places, profile, 0)
+        for which in range(3):
+            sizes = dict(base) | {name: sizes[which] for name, sizes in profile.items()}
+            if all(sizes != planned.sizes for planned in sets):
+                sets.append(PlannedSizes("profile", sizes))
+    return sets
+
+
+def _check_profile(profile: Profile, places: Mapping[str, object]) -> None:
+    for name, sizes in profile.items():
+        if name not in places:
+            known = ", ".join(places) or "none"
+            raise UsageError(f"no input has a dynamic dim '{name}'; the model's are: {known}")
+        low, usual, high = sizes
+        if not 0 <= low <= usual <= high:
+            raise UsageError(
+                f"dim '{name}': {low}, {usual}, {high} must be smallest, usual and largest size"
+            )
+
+
+def is_batch(places: Iterable[Place]) -> bool:
+    """Whether a symbol stands only on the first of several axes, as a batch size does."""
+    return all(place.axis == 0 and place.rank > 1 for place in places)
+
+
+def _medium(
+    model: onnx.ModelProto,
+    places: Mapping[str, tuple[Place, ...]],
+    profile: Profile,
+    turn: int,
+) -> dict[str, int]:
+    """Odd sizes, different for each symbol and from every fixed dim of the inputs."""
+    taken = {
+        dim for value in fed_inputs(model) for dim in input_dims(value) or () if isinstance(dim, int)
+    }
+    # Past the lists: 41, 45, ... in even rounds and 43, 47, ... in odd ones.
+    medium = list(_MEDIUM[turn % 2])
+    medium = medium[turn // 2 :] + medium[: turn // 2]
+    tail = itertools.count(41 + 2 * (turn % 2), 4)
+    sizes: dict[str, int] = {}
+    for name, where in places.items():
+        pool: Iterator[int] = itertools.chain(
+            _BATCH[turn % 2] if is_batch(where) else (), medium, tail
+        )
+        if name in profile:
+            low, _, high = profile[name]
+            shift = low + 1 - low % 2
+            inside = [s for s in (shift + 2 * turn + 4 * i for i in range(64)) if s <= high]
+            pool = iter([*(s for s in inside if s not in taken), *inside, low])
+            size = next(pool)
+        else:
+            size = next(s for s in pool if s not in taken)
+        taken.add(size)
+        sizes[name] = size
+    return sizes
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """Other sizes for a set, and the rule that made them (equal rules make like sizes)."""
+
+    rule: tuple[str, ...]
+    sizes: Mapping[str, int]
+
+
+def alternatives(
+    model: onnx.ModelProto, planned: PlannedSizes, profile: Profile | None = None
+) -> list[Alternative]:
+    """Return other sizes for a generated set whose sizes the original does not run at.
+
+    Real exports often run only where a dim is a multiple of a stride, where several dims agree, at
+    one image size, or at the one size that the exporter froze. At most `MAX_TRIES` sets; empty
+    where the set must stay as it is (all ones, a profile, no symbols).
+    """
+    if planned.origin != "generated" or not planned.sizes:
+        return []
+    found: list[Alternative] = []
+    seen = [dict(planned.sizes)]
+    for rule, sizes in _rules(model, planned, dict(profile or {})):
+        if sizes not in seen:
+            seen.append(sizes)
+            found.append(Alternative(rule, sizes))
+    return found[:MAX_TRIES]
+
+
+def _rules(
+    model: onnx.ModelProto, planned: PlannedSizes, profile: Profile
+) -> Iterator[tuple[tuple[str, ...], dict[str, int]]]:
+    places = symbols(model)
+    base = dict(planned.sizes)
+    batch = [name for name, where in places.items() if is_batch(where)]
+    rest = [name for name in places if name not in batch]
+    one_batch = dict.fromkeys(batch, base[batch[0]]) if batch else {}
+
+    def multiples(granule: int) -> dict[str, int]:
+        factors = _FACTORS[planned.round % 2]
+        return {
+            name: _inside(granule * factors[i % 3], granule, profile.get(name))
+            for i, name in enumerate(rest)
+        }
+
+    yield ("equal first axes",), base | one_batch
+    for granule in _GRANULES:
+        yield ("multiples", str(granule)), base | multiples(granule)
+    yield ("equal first axes", "multiples"), base | one_batch | multiples(32)
+    by_axis = {name: 16 + 8 * max(place.axis for place in places[name]) for name in rest}
+    yield ("equal axes",), base | one_batch | by_axis
+    yield ("all equal",), dict.fromkeys(places, 16)
+    images = [n for n in rest if all(p.rank == 4 and p.axis >= 2 for p in places[n])]
+    yield ("image",), base | dict.fromkeys(images, 224)
+    for size in _frozen(model):
+        for name in places:
+            if name not in profile or profile[name][0] <= size <= profile[name][2]:
+                yield ("frozen", name, str(size)), base | {name: size}
+
+
+def _inside(size: int, granule: int, limits: tuple[int, int, int] | None) -> int:
+    """Move ``size`` into the limits, onto a multiple of ``granule`` where one lies there."""
+    if limits is None:
+        return size
+    low, _, high = limits
+    size = -(-max(size, low) // granule) * granule
+    return size if size <= high else max(low, high // granule * granule)
+
+
+def _frozen(model: onnx.ModelProto) -> list[int]:
+    """Sizes that the exporter may have frozen: fixed output dims, then the commonest constants."""
+    sizes: list[int] = []
+    for value in model.graph.output:
+        sizes += [dim for dim in input_dims(value) or () if isinstance(dim, int)]
+    count: Counter[int] = Counter()
+    tensors = [t for t in model.graph.initializer if _is_small_integer(t)]
+    for node in model.graph.node:
+        if node.op_type == "Constant":
+            tensors += [a.t for a in node.attribute if a.name == "value" and _is_small_integer(a.t)]
+    for tensor in tensors:
+        count.update(int(v) for v in np.ravel(numpy_helper.to_array(tensor)))
+    sizes += [size for size, _ in sorted(count.items(), key=lambda item: (-item[1], item[0]))]
+    return list(dict.fromkeys(size for size in sizes if 2 <= size <= _FROZEN_LIMIT))[:6]
+
+
+def _is_small_integer(tensor: onnx.TensorProto) -> bool:
+    return (
+        tensor.data_type in (onnx.TensorProto.INT64, onnx.TensorProto.INT32)
+        and tensor.data_location != onnx.TensorProto.EXTERNAL
+        and int(np.prod(tensor.dims, dtype=np.int64)) <= 8
+    )

@@ -1,0 +1,138 @@
+"""The dynamic dims of a model's inputs: which there are, and what a set of sizes makes of them."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import onnx
+
+from onnx_fix.errors import UsageError
+
+_OPERATORS = {
+    ast.Add: lambda a, b: a + b,
+    ast.Sub: lambda a, b: a - b,
+    ast.Mult: lambda a, b: a * b,
+    ast.FloorDiv: lambda a, b: a // b if b else 0,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a symbol stands: ``axis`` of an input of ``rank`` axes."""
+
+    input: str
+    axis: int
+    rank: int
+
+
+def fed_inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    """Return the graph inputs a caller must give a value for.
+
+    Below IR version 4 every initializer is listed as an input too; those have a value already.
+    """
+    constants = {tensor.name for tensor in model.graph.initializer}
+    constants.update(sparse.values.name for sparse in model.graph.sparse_initializer)
+    return [value for value in model.graph.input if value.name not in constants]
+
+
+def tensor_type(value_type: onnx.TypeProto) -> onnx.TypeProto.Tensor | None:
+    """Return the tensor type of a value, or of the elements of a sequence or optional; else None."""
+    kind = value_type.WhichOneof("value")
+    if kind == "tensor_type":
+        return value_type.tensor_type
+    if kind == "sequence_type":
+        return tensor_type(value_type.sequence_type.elem_type)
+    if kind == "optional_type":
+        return tensor_type(value_type.optional_type.elem_type)
+    return None
+
+
+def input_dims(value: onnx.ValueInfoProto) -> tuple[int | str, ...] | None:
+    """Return the declared dims of an input, or None where its rank is not declared.
+
+    A dim is an int, or the name of its symbol. A dim without a name (or with a negative size, as
+    some exporters write it) gets the name ``input[axis]``: it is a symbol of its own.
+    """
+    found = tensor_type(value.type)
+    if found is None or not found.HasField("shape"):
+        return None
+    dims: list[int | str] = []
+    for axis, dim in enumerate(found.shape.dim):
+        if dim.HasField("dim_value") and dim.dim_value >= 0:
+            dims.append(dim.dim_value)
+        else:
+            dims.append(dim.dim_param or f"{value.name}[{axis}]")
+    return tuple(dims)
+
+
+def _named_dims(model: onnx.ModelProto) -> Iterator[tuple[str, Place]]:
+    for value in fed_inputs(model):
+        dims = input_dims(value) or ()
+        for axis, dim in enumerate(dims):
+            if isinstance(dim, str):
+                yield dim, Place(value.name, axis, len(dims))
+
+
+def symbols(model: onnx.ModelProto) -> dict[str, tuple[Place, ...]]:
+    """Return every symbol that has a size of its own, with the places it stands at.
+
+    A dim whose name is arithmetic over other symbols (``past + sequence``, ``2*s0``) has none: its
+    size follows from theirs. Order: first appearance.
+    """
+    places: dict[str, list[Place]] = {}
+    for name, place in _named_dims(model):
+        places.setdefault(name, []).append(place)
+    plain = {name for name in places if name.isidentifier()}
+    return {
+        name: tuple(where)
+        for name, where in places.items()
+        if name in plain or _expression(name, plain) is None
+    }
+
+
+def dim_size(dim: int | str, sizes: Mapping[str, int]) -> int:
+    """Return the size of one dim under ``sizes``.
+
+    Raises:
+        UsageError: The dim is a symbol that ``sizes`` does not name.
+    """
+    if isinstance(dim, int):
+        return dim
+    if dim in sizes:
+        return sizes[dim]
+    tree = _expression(dim, sizes)
+    if tree is None:
+        known = ", ".join(sizes) or "none"
+        raise UsageError(f"no size is given for the dynamic dim '{dim}' (given: {known})")
+    return max(0, _evaluate(tree, sizes))
+
+
+def _expression(text: str, names: Mapping[str, int] | set[str]) -> ast.expr | None:
+    """Parse integer arithmetic over ``names``; None where ``text`` is anything else."""
+    try:
+        tree = ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError):
+        return None
+    return tree if _is_arithmetic(tree, names) else None
+
+
+def _is_arithmetic(tree: ast.expr, names: Mapping[str, int] | set[str]) -> bool:
+    if isinstance(tree, ast.Name):
+        return tree.id in names
+    if isinstance(tree, ast.Constant):
+        return type(tree.value) is int
+    if isinstance(tree, ast.BinOp) and type(tree.op) in _OPERATORS:
+        return _is_arithmetic(tree.left, names) and _is_arithmetic(tree.right, names)
+    return False
+
+
+def _evaluate(tree: ast.expr, sizes: Mapping[str, int]) -> int:
+    if isinstance(tree, ast.Name):
+        return sizes[tree.id]
+    if isinstance(tree, ast.BinOp):
+        operator = _OPERATORS[type(tree.op)]  # type: ignore[index]
+        return int(operator(_evaluate(tree.left, sizes), _evaluate(tree.right, sizes)))
+    assert isinstance(tree, ast.Constant) and isinstance(tree.value, int)
+    return tree.value
