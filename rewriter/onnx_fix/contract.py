@@ -99,6 +99,8 @@ class BasePass:
     stage: ClassVar[Stage] = Stage.DECOMPOSE
     default: ClassVar[bool] = True
     """Whether the planner considers it when there is no pipeline file."""
+    without_plugins: ClassVar[Mapping[str, object]] = {}
+    """Options that keep it from making plugin nodes, for those that make any."""
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)

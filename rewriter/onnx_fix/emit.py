@@ -96,11 +96,11 @@ class Emitter:
     # -- spelling that depends on the operator set --------------------------------------------------
 
     def _with_axes(
-        self, op: str, x: gs.Tensor, axes: Sequence[int], **attrs: object
+        self, op: str, x: gs.Tensor, axes: Sequence[int], keepdims: int | None = None
     ) -> gs.Variable:
         if self.opset >= _AXES_INPUT_SINCE[op]:
-            return self(op, x, self.ints(axes), **attrs)
-        return self(op, x, axes=[int(a) for a in axes], **attrs)
+            return self(op, x, self.ints(axes), keepdims=keepdims)
+        return self(op, x, axes=[int(a) for a in axes], keepdims=keepdims)
 
     def unsqueeze(self, x: gs.Tensor, axes: Sequence[int]) -> gs.Tensor:
         """Insert dims of size 1; ``axes`` count in the result. No axes: ``x`` itself."""

@@ -81,8 +81,9 @@ class Engine:
 
     def _step(self, step: Step, number: int) -> None:
         start = time.perf_counter()
+        skipped: list[Skipped] = []
         if isinstance(step.pass_, ModelPass):
-            changes, skipped = self._model_pass(step.pass_), []
+            changes = self._model_pass(step.pass_)
         elif isinstance(step.pass_, Pass):
             changes, skipped = self._pass(step.pass_, step.where)
         else:
@@ -243,7 +244,7 @@ class _Edit:
         self._touched.extend(_read_by(node))
         for out in node.outputs:
             # Identity, not equality: GraphSurgeon compares nodes by structure.
-            out.inputs[:] = []
+            list.clear(out.inputs)
 
     def _make(
         self, new: New, rename: dict[int, gs.Tensor], anchor: gs.Node, alone: bool
@@ -313,7 +314,7 @@ class _Edit:
                 if given is out:
                     list.__setitem__(node.node.inputs, k, tensor)
                     list.append(tensor.outputs, node.node)
-        out.outputs[:] = []
+        list.clear(out.outputs)
         if not self.model.is_output(out):
             return []
         bridge = New("Identity", (tensor,), (gs.Variable("bridge"),))
@@ -328,7 +329,8 @@ class _Edit:
         self._sweep()
         dead = self._killed
         for tensor in {id(t): t for t in self._touched}.values():
-            tensor.outputs[:] = [n for n in tensor.outputs if self.model.alive(n)]
+            kept = [n for n in tensor.outputs if self.model.alive(n)]
+            list.__setitem__(tensor.outputs, slice(None), kept)
             if isinstance(tensor, gs.Constant) and not tensor.outputs:
                 if not self.model.is_output(tensor) and not self.model.is_input(tensor):
                     self.model.drop_constant(tensor)

@@ -298,6 +298,7 @@ class Model:
         model.CopyFrom(self.proto)
         self._write_graph(self.main, self.proto.graph, model.graph, None)
         self._write_functions(model)
+        self._import_domains(model)
         return model
 
     def skeleton(self, limit: int = SKELETON_LIMIT) -> ModelProto:
@@ -308,7 +309,26 @@ class Model:
         self._write_graph(self.main, self.proto.graph, model.graph, limit)
         model.functions.extend(self.proto.functions)
         self._write_functions(model)
+        self._import_domains(model)
         return model
+
+    def _import_domains(self, model: ModelProto) -> None:
+        """Import version 1 of every domain that new nodes are of and that is not imported yet.
+
+        TensorRT 7.0 to 8.2 find the default domain by the name '' alone once there are two
+        imports, so its other spelling, ai.onnx, is given up then.
+        """
+        functions = (id(s) for s in self.scopes if s.kind == "function")
+        bodies = dict(zip(functions, model.functions, strict=True))
+        for key, made in self._made.items():
+            if made.domain in STANDARD_DOMAINS or key in self._dead:
+                continue
+            scope = self._scope_of[key]
+            while scope.parent is not None:
+                scope = scope.parent
+            _import(model, made.domain)
+            if id(scope) in bodies:
+                _import(bodies[id(scope)], made.domain)
 
     def _write_functions(self, model: ModelProto) -> None:
         functions = (s for s in self.scopes if s.kind == "function")
@@ -419,6 +439,16 @@ class Model:
                 self._write_graph(next(inner), graph, copy, limit)
         return proto
 
+
+
+def _import(place: ModelProto | FunctionProto, domain: str) -> None:
+    imported = {o.domain for o in place.opset_import}
+    if domain in imported:
+        return
+    for entry in place.opset_import:
+        if entry.domain == "ai.onnx" and "" not in imported:
+            entry.domain = ""
+    place.opset_import.add(domain=domain, version=1)
 
 
 def _copy_fields(origin: Message, target: Message, leave_out: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
 from onnx_fix.target.facts import Constness, Dim, NodeFacts, TensorFacts
+from onnx_fix.weights import stored_proto
 
 if TYPE_CHECKING:
     from onnx_fix.model import Model
@@ -141,7 +142,11 @@ class Scope:
 
     def facts(self, node: gs.Node) -> NodeFacts:
         """What the target may know of a node."""
-        attrs = {k: v for k, v in node.attrs.items() if not isinstance(v, gs.Node.AttributeRef)}
+        attrs = {
+            k: stored_proto(v) if isinstance(v, gs.Constant) else v
+            for k, v in node.attrs.items()
+            if not isinstance(v, gs.Node.AttributeRef)
+        }
         refs = frozenset(k for k, v in node.attrs.items() if isinstance(v, gs.Node.AttributeRef))
         return NodeFacts(
             op=node.op,

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _MOST = 64
 """Tensors of more elements than this are no shapes."""
 
+_INTEGERS = (TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL)
+
 Value = tuple[Dim, ...]
 """Elements of a 0-D or 1-D integer tensor: numbers, sizes by symbol, None for unknown."""
 
@@ -58,9 +60,11 @@ class ShapeValues:
         """The elements of a small integer tensor of rank 0 or 1, or None."""
         if id(tensor) in self._values:
             return self._values[id(tensor)]
-        array = self._model.value(tensor, limit=_MOST)
         value: Value | None = None
-        if array is not None and array.ndim <= 1 and array.dtype.kind in "iub":
+        array = None
+        if self.info(tensor).dtype in _INTEGERS:
+            array = self._model.value(tensor, limit=_MOST)
+        if array is not None and array.ndim <= 1:
             value = tuple(int(v) for v in array.reshape(-1))
         self._values[id(tensor)] = value
         return value
@@ -139,12 +143,14 @@ def _slice(values: ShapeValues, node: gs.Node) -> Value | None:
     data = values.value(node.inputs[0])
     if data is None:
         return None
+    steps: list[int] | None
     if "starts" in node.attrs:
         starts, ends, steps = node.attrs["starts"], node.attrs["ends"], [1]
     else:
         given = [values.numbers(t) if t.name else None for t in node.inputs[1:]]
-        starts, ends = given[0], given[1]
-        steps = given[3] if len(given) > 3 and node.inputs[4].name else [1]
+        starts, ends, steps = given[0], given[1], [1]
+        if len(given) > 3 and node.inputs[4].name:
+            steps = given[3]
     if not starts or not ends or not steps or len(starts) != 1 or steps[0] == 0:
         return None
     start, end, step = starts[0], ends[0], steps[0]

@@ -80,7 +80,9 @@ def assert_same_outputs(
         if exact:
             np.testing.assert_array_equal(have, want, err_msg=output.name)
         else:
-            np.testing.assert_allclose(have, want, rtol=rtol, atol=atol, err_msg=output.name)
+            np.testing.assert_allclose(
+                have.astype(np.float64), want.astype(np.float64), rtol, atol, err_msg=output.name
+            )
 
 
 def ops(model: ModelProto) -> list[str]:

@@ -7,6 +7,7 @@ A condition is a JSON object of one of these forms; the answer is True, False or
 * ``{"has_attribute": a}``: the attribute is written on the node
 * ``{"given": i}``: input i is there and not empty
 * ``{"not_constant": i}``: input i is there and the parser does not see weights for it
+* ``{"not_weights": i}``: the same, but an input given as the empty name counts too
 * ``{"dtype": i, "in": [...]}``: the element type of input i, as the release sees it
 * ``{"no_axes": i}``: neither the attribute ``axes`` nor input i lists an axis
 * ``{"may_hold_zero": i}``: input i holds a zero
@@ -85,6 +86,13 @@ def _not_constant(condition: Condition, node: NodeFacts, _: Names) -> bool | Non
     return tensor is not None and tensor.constness != "initializer"
 
 
+def _not_weights(condition: Condition, node: NodeFacts, _: Names) -> bool | None:
+    index = condition["not_weights"]
+    return index < len(node.inputs) and (
+        not node.inputs[index].name or node.inputs[index].constness != "initializer"
+    )
+
+
 def _dtype(condition: Condition, node: NodeFacts, names: Names) -> bool | None:
     tensor = given(node, condition["dtype"])
     if tensor is None:
@@ -127,6 +135,7 @@ _FORMS: Mapping[str, Callable[[Condition, NodeFacts, Names], bool | None]] = {
     "has_attribute": _has_attribute,
     "given": _given,
     "not_constant": _not_constant,
+    "not_weights": _not_weights,
     "dtype": _dtype,
     "no_axes": _no_axes,
     "may_hold_zero": _may_hold_zero,

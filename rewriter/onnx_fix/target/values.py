@@ -23,7 +23,7 @@ UNKNOWN: Final = Unknown.VALUE
 
 def given(node: NodeFacts, index: int) -> TensorFacts | None:
     """The input at ``index``, or None where it is left out or empty."""
-    if index < len(node.inputs) and node.inputs[index].name:
+    if 0 <= index < len(node.inputs) and node.inputs[index].name:
         return node.inputs[index]
     return None
 
@@ -78,7 +78,7 @@ def normalized(axis: int, dims: int) -> int:
     return axis + dims if axis < 0 else axis
 
 
-def axes_of(node: NodeFacts, index: int) -> list[int] | None | Unknown:
+def axes_of(node: NodeFacts, index: int) -> list[int] | Unknown | None:
     """The axes of a node, by attribute ``axes`` or by input ``index``.
 
     None where none are given, UNKNOWN where they are given but cannot be read.

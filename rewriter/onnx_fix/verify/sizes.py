@@ -21,10 +21,10 @@ Profile = Mapping[str, tuple[int, int, int]]
 MAX_TRIES = 20
 """How many other sizes are tried where the original does not run at the planned ones."""
 
-# Medium sizes, all odd. No size stands in both lists at the same place, so that two sets differ in
-# every symbol; batch axes get small ones, because cost grows with them and little is learnt.
+# Medium sizes, all odd, for even and odd rounds; batch axes get small ones, because cost grows with
+# them and little is learnt.
 _MEDIUM = ((7, 11, 13, 17, 19, 23, 29, 31, 37), (9, 15, 21, 25, 33, 27, 35, 39, 31))
-_BATCH = ((3, 5), (5, 3))
+_BATCH = ((3, 5, 7), (5, 7, 3))
 _FACTORS = ((3, 5, 7), (5, 3, 4))
 _GRANULES = (8, 16, 32)
 _FROZEN_LIMIT = 4096
@@ -102,14 +102,18 @@ def _medium(
     profile: Profile,
     turn: int,
 ) -> dict[str, int]:
-    """Odd sizes, different for each symbol and from every fixed dim of the inputs."""
+    """Odd sizes, different for each symbol, from fixed input dims, and from the round before."""
     taken = {
-        dim for value in fed_inputs(model) for dim in input_dims(value) or () if isinstance(dim, int)
+        dim
+        for value in fed_inputs(model)
+        for dim in input_dims(value) or ()
+        if isinstance(dim, int)
     }
     # Past the lists: 41, 45, ... in even rounds and 43, 47, ... in odd ones.
     medium = list(_MEDIUM[turn % 2])
     medium = medium[turn // 2 :] + medium[: turn // 2]
     tail = itertools.count(41 + 2 * (turn % 2), 4)
+    before = _medium(model, places, profile, turn - 1) if turn % 2 else {}
     sizes: dict[str, int] = {}
     for name, where in places.items():
         pool: Iterator[int] = itertools.chain(
@@ -122,7 +126,7 @@ def _medium(
             pool = iter([*(s for s in inside if s not in taken), *inside, low])
             size = next(pool)
         else:
-            size = next(s for s in pool if s not in taken)
+            size = next(s for s in pool if s not in taken and s != before.get(name))
         taken.add(size)
         sizes[name] = size
     return sizes

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import onnx
 
 from onnx_fix.errors import UsageError
 
-_OPERATORS = {
+_OPERATORS: Mapping[type[ast.operator], Callable[[int, int], int]] = {
     ast.Add: lambda a, b: a + b,
     ast.Sub: lambda a, b: a - b,
     ast.Mult: lambda a, b: a * b,
@@ -38,7 +38,7 @@ def fed_inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
 
 
 def tensor_type(value_type: onnx.TypeProto) -> onnx.TypeProto.Tensor | None:
-    """Return the tensor type of a value, or of the elements of a sequence or optional; else None."""
+    """Return the tensor type of a value or of a sequence's or optional's elements, or None."""
     kind = value_type.WhichOneof("value")
     if kind == "tensor_type":
         return value_type.tensor_type
@@ -132,7 +132,7 @@ def _evaluate(tree: ast.expr, sizes: Mapping[str, int]) -> int:
     if isinstance(tree, ast.Name):
         return sizes[tree.id]
     if isinstance(tree, ast.BinOp):
-        operator = _OPERATORS[type(tree.op)]  # type: ignore[index]
-        return int(operator(_evaluate(tree.left, sizes), _evaluate(tree.right, sizes)))
+        operator = _OPERATORS[type(tree.op)]
+        return operator(_evaluate(tree.left, sizes), _evaluate(tree.right, sizes))
     assert isinstance(tree, ast.Constant) and isinstance(tree.value, int)
     return tree.value

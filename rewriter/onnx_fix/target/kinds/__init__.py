@@ -42,6 +42,7 @@ EVALUATORS: Mapping[str, Evaluator] = MappingProxyType(
         "input_must_be_constant": inputs.must_be_constant,
         "input_must_be_present": inputs.must_be_present,
         "input_must_be_tensor": inputs.must_be_tensor,
+        "kernel_rank": shapes.kernel_rank,
         "loop_condition_not_updated": control.condition_not_updated,
         "max_value": inputs.max_value,
         "min_rank": shapes.min_rank,

@@ -10,7 +10,7 @@ def always(text: str) -> Evaluator:
     """An evaluator that says ``text`` of every node."""
 
     def evaluate(entry: Entry, node: NodeFacts, names: Names) -> Hits:
-        return (Hit(text, certain=entry.get("certain", True)),)
+        return (Hit(text),)
 
     return evaluate
 
@@ -19,4 +19,4 @@ def needs_plugin(entry: Entry, node: NodeFacts, names: Names) -> Hits:
     """The importer asks the plugin registry; whether the plugin ships is settled by the target."""
     version = entry.get("plugin_version")
     called = f"plugin {entry['plugin']}" + (f" version {version}" if version else "")
-    return (Hit(f"the importer needs {called}", certain=entry.get("certain", True)),)
+    return (Hit(f"the importer needs {called}"),)

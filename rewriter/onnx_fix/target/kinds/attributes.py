@@ -24,8 +24,9 @@ def allowed_names(entry: Entry, node: NodeFacts, _: Names) -> Hits:
     """Only the attributes in ``names`` are read."""
     present = set(node.attributes) | node.unresolved
     strange = sorted(present - set(entry["names"]))
-    return tuple(Hit(f"attribute {name} is not read, only {spelled(entry['names'])}")
-                 for name in strange)
+    return tuple(
+        Hit(f"attribute {name} is not read, only {spelled(entry['names'])}") for name in strange
+    )
 
 
 def allowed_values(entry: Entry, node: NodeFacts, _: Names) -> Hits:

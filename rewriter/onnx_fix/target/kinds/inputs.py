@@ -9,7 +9,6 @@ from onnx_fix.target.kinds.base import NOTHING, Entry, Hit, Hits, Names
 from onnx_fix.target.values import (
     UNKNOWN,
     attribute,
-    axes_of,
     constant,
     given,
     integer,
@@ -164,9 +163,10 @@ def negative_indices(entry: Entry, node: NodeFacts, _: Names) -> Hits:
     name = label(entry["input"], tensor)
     if value is None:
         return (Hit(f"{name} may hold negative indices", tensor.name, certain=False),)
-    if not (value < 0).any():
+    lowest = min((int(index) for index in value), default=0)
+    if lowest >= 0:
         return NOTHING
-    return (Hit(f"{name} holds the negative index {value.min()}", tensor.name),)
+    return (Hit(f"{name} holds the negative index {lowest}", tensor.name),)
 
 
 def zero_point(entry: Entry, node: NodeFacts, _: Names) -> Hits:
@@ -185,7 +185,7 @@ def zero_point(entry: Entry, node: NodeFacts, _: Names) -> Hits:
 
 def runtime_scales_axes(entry: Entry, node: NodeFacts, _: Names) -> Hits:
     """Attribute ``axes`` beside scales that are not constant must be 0 to rank-1."""
-    axes = axes_of(node, -1) if "axes" not in node.attributes else attribute(node, "axes")
+    axes = attribute(node, "axes")
     if axes is UNKNOWN:
         return (Hit("attribute axes is not known", certain=False),)
     if not isinstance(axes, (list, tuple)) or not axes:

@@ -167,9 +167,33 @@ def spatial_dims(entry: Entry, node: NodeFacts, _: Names) -> Hits:
         if spatial in entry["ranks"]:
             return NOTHING
         text = f"{label(entry['input'], tensor)} has rank {len(tensor.shape)}"
-        batch = ", the batch axis is missing" if spatial == 0 else ""
-        return (Hit(f"{text}: {max(spatial, 0)} spatial dimensions{batch}", tensor.name),)
+        return (Hit(f"{text}: {max(spatial, 0)} spatial dimensions", tensor.name),)
     return _resized_dims(entry["max_outermost_dims"], node)
+
+
+def kernel_rank(entry: Entry, node: NodeFacts, _: Names) -> Hits:
+    """The kernel has as many dimensions as the data has beside batch and channels.
+
+    Source: ``poolingHelper`` and the Conv importers; a rank-3 input gets a fourth dimension and
+    the kernel one more, which the layer then does not take.
+    """
+    tensor = given(node, entry["input"])
+    if tensor is None:
+        return NOTHING
+    written = attribute(node, "kernel_shape")
+    kernel = integers(written)
+    size = len(kernel) if kernel is not None else None
+    if size is None and "weights" in entry:
+        weights = rank(given(node, entry["weights"]))
+        size = weights - 2 if weights is not None else None
+    if size is None or tensor.shape is None:
+        return (Hit("the rank of the data or the kernel is not known", tensor.name, certain=False),)
+    spatial = len(tensor.shape) - 2
+    if spatial == size:
+        return NOTHING
+    text = f"{label(entry['input'], tensor)} has rank {len(tensor.shape)}"
+    batch = ", the batch axis is missing" if spatial == size - 1 else ""
+    return (Hit(f"{text}, the kernel {size} dimensions{batch}", tensor.name),)
 
 
 def _resized_dims(last: int, node: NodeFacts) -> Hits:

@@ -47,8 +47,12 @@ def refused(entry: Entry, node: NodeFacts, names: Names) -> Hits:
 
 def bounds(entry: Entry, node: NodeFacts, names: Names) -> Hits:
     """Constant inputs of ``dtypes`` are read with the wrong element size."""
-    constants = [i for i in entry["inputs"]
-                 if (tensor := given(node, i)) is not None and tensor.constness == "initializer"]  # fmt: skip
+
+    def is_weights(index: int) -> bool:
+        tensor = given(node, index)
+        return tensor is not None and tensor.constness == "initializer"
+
+    constants = [index for index in entry["inputs"] if is_weights(index)]
     return _judge({**entry, "inputs": constants}, node, names, listed_is_bad=True)
 
 

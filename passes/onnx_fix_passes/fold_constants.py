@@ -1,0 +1,232 @@
+"""The pass ``fold-constants``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from onnx_fix.contract import Pass, Rewrite, Skip, Stage
+from onnx_fix.scope import Scope, is_standard
+
+_ITEM_BYTES = 16
+"""No ONNX element is larger (complex128)."""
+
+
+@dataclass(frozen=True)
+class FoldConstants(Pass):
+    """Turn what is computed from constants alone into initializers.
+
+    Before: `a = Constant <value = float {1.0}> ()  b = Neg (a)  y = Clip (x, b)`
+    After: `y = Clip (x, b)` with an initializer `b`
+    Exact: yes; onnxsim evaluates the nodes with the kernels of onnxruntime.
+    Since: 0.1
+
+    By default only what helps the target is folded:
+
+    1. a tensor that the target wants to be constant and that is computed from constants;
+    2. the result of a node that the target refuses, where it depends on constants alone.
+
+    An Identity of an initializer is replaced by the initializer, without reading it. The shape of a
+    tensor whose sizes are all fixed counts as a constant. Declared dims, and names of inputs and
+    outputs, never change. Random numbers, subgraphs and initializers that a caller may override are
+    left alone.
+    """
+
+    stage: ClassVar[Stage] = Stage.FOLD
+
+    everywhere: bool = False
+    """Fold all constant expressions, not only those the target needs folded."""
+
+    limit_mib: float = 16.0
+    """Largest tensor that is read or made, in MiB; larger ones stay expressions."""
+
+    def sites(self, scope: Scope) -> Iterator[Rewrite | Skip]:
+        """Propose a constant for every wanted tensor."""
+        roots = [(n, t, _behind_identities(scope, t)) for n, t in self._roots(scope)]
+        computed = [(n, t) for n, t, source in roots if source is None]
+        for node, tensor, source in roots:
+            if source is not None:
+                yield Rewrite((node,), (), ((tensor, source),))
+        cones = []
+        for node, tensor in computed:
+            cone = self._cone(scope, tensor)
+            if scope.rank(tensor) is None:
+                cone = f"nothing is known of the rank of '{tensor.name}'"
+            if isinstance(cone, str):
+                yield Skip(node, cone)
+            else:
+                cones.append((node, tensor, cone))
+        if not cones:
+            return
+        values = self._evaluate(scope, [(t, c) for _, t, c in cones])
+        by_node: dict[int, list[tuple[gs.Node, gs.Tensor]]] = {}
+        for node, tensor, _ in cones:
+            by_node.setdefault(id(node), []).append((node, tensor))
+        for pairs in by_node.values():
+            node = pairs[0][0]
+            missing = [t.name for _, t in pairs if t.name not in values]
+            if missing:
+                yield Skip(node, f"onnxsim does not evaluate '{missing[0]}'")
+            elif any(values[t.name].nbytes > self._limit for _, t in pairs):
+                yield Skip(node, f"the result is larger than limit_mib = {self.limit_mib:g}")
+            else:
+                replaces = tuple((t, gs.Constant("folded", values[t.name])) for _, t in pairs)
+                yield Rewrite((node,), (), replaces)
+
+    @property
+    def _limit(self) -> float:
+        return self.limit_mib * 2**20
+
+    def _roots(self, scope: Scope) -> Iterator[tuple[gs.Node, gs.Tensor]]:
+        """Nodes with the outputs of theirs that should be constants."""
+        seen: set[int] = set()
+
+        def once(tensor: gs.Tensor) -> Iterator[tuple[gs.Node, gs.Tensor]]:
+            node = scope.producer(tensor)
+            if node is None or id(tensor) in seen or scope.model.scope_of(node) is not scope:
+                return
+            seen.add(id(tensor))
+            for out in node.outputs:
+                if out.name and (scope.consumers(out) or scope.is_output(out)):
+                    seen.add(id(out))
+                    yield node, out
+
+        for node in scope.nodes():
+            outputs = [t for t in node.outputs if t.name]
+            foldable = bool(outputs) and scope.constness(outputs[0]) == "foldable"
+            if self.everywhere:
+                if foldable and any(self._leaves(scope, t) for t in outputs):
+                    yield from once(outputs[0])
+                continue
+            verdict = scope.judge(node)
+            if foldable:
+                if verdict.status == "refused":
+                    yield from once(outputs[0])
+                continue
+            names = {f.tensor for f in verdict.findings if f.foldable}
+            for tensor in node.inputs:
+                if tensor.name in names and scope.constness(tensor) == "foldable":
+                    yield from once(tensor)
+
+    @staticmethod
+    def _leaves(scope: Scope, tensor: gs.Tensor) -> bool:
+        """Whether somebody who is not constant reads the tensor."""
+        return scope.is_output(tensor) or any(
+            any(o.name and scope.constness(o) == "runtime" for o in n.outputs)
+            for n in scope.consumers(tensor)
+        )
+
+    def _cone(self, scope: Scope, tensor: gs.Tensor) -> list[gs.Node] | str:
+        """The nodes that compute a tensor, inputs first, or why it is not to be computed."""
+        order: list[gs.Node] = []
+        seen: set[int] = set()
+        stack: list[tuple[gs.Tensor, bool]] = [(tensor, False)]
+        while stack:
+            top, done = stack.pop()
+            if self._too_large(scope, top):
+                return f"'{top.name}' may be larger than limit_mib = {self.limit_mib:g}"
+            node = scope.producer(top)
+            if node is None or (id(node) in seen and not done):
+                continue
+            if done:
+                order.append(node)
+                continue
+            seen.add(id(node))
+            stack.append((top, True))
+            if not _is_shape_of_static(scope, node):
+                stack.extend((t, False) for t in node.inputs if t.name)
+        return order
+
+    def _too_large(self, scope: Scope, tensor: gs.Tensor) -> bool:
+        shape = scope.shape(tensor)
+        if shape is None or not all(isinstance(d, int) for d in shape):
+            maker = scope.producer(tensor)
+            return maker is not None and maker.op in ("ConstantOfShape", "Expand", "Range", "Tile")
+        sizes = [d for d in shape if isinstance(d, int)]
+        return math.prod(sizes) * _item_bytes(scope.dtype(tensor)) > self._limit
+
+    def _evaluate(
+        self, scope: Scope, wanted: list[tuple[gs.Tensor, list[gs.Node]]]
+    ) -> dict[str, NDArray[np.generic]]:
+        import onnxsim
+
+        model = _constant_model(scope, wanted)
+        simplified, _ = onnxsim.simplify(
+            model, check_n=0, perform_optimization=False, skip_shape_inference=True
+        )
+        values = {t.name: np.asarray(numpy_helper.to_array(t)) for t in simplified.graph.initializer}
+        for node in simplified.graph.node:
+            if node.op_type == "Constant" and node.attribute[0].name == "value":
+                values[node.output[0]] = np.asarray(numpy_helper.to_array(node.attribute[0].t))
+            elif node.op_type == "Identity" and node.input[0] in values:
+                values[node.output[0]] = values[node.input[0]]
+        return values
+
+
+def _item_bytes(dtype: int | None) -> int:
+    if dtype is None or dtype == TensorProto.STRING:
+        return _ITEM_BYTES
+    return int(np.dtype(helper.tensor_dtype_to_np_dtype(dtype)).itemsize)
+
+
+def _behind_identities(scope: Scope, tensor: gs.Tensor) -> gs.Tensor | None:
+    """The initializer that a tensor is an Identity of, through any number of them."""
+    node = scope.producer(tensor)
+    found: gs.Tensor | None = None
+    while node is not None and node.op == "Identity" and is_standard(node):
+        found = node.inputs[0]
+        node = scope.producer(found)
+    return found if isinstance(found, gs.Constant) else None
+
+
+def _is_shape_of_static(scope: Scope, node: gs.Node) -> bool:
+    return bool(node.op == "Shape" and scope.constness(node.inputs[0]) == "runtime")
+
+
+def _constant_model(scope: Scope, wanted: list[tuple[gs.Tensor, list[gs.Node]]]) -> ModelProto:
+    """A model without inputs that computes the wanted tensors."""
+    nodes: dict[int, NodeProto] = {}
+    initializers: dict[str, TensorProto] = {}
+    for _, cone in wanted:
+        for node in cone:
+            if id(node) in nodes:
+                continue
+            if _is_shape_of_static(scope, node):
+                value = scope.folded(node.outputs[0])
+                assert value is not None, node.name
+                initializers[node.outputs[0].name] = numpy_helper.from_array(
+                    value, node.outputs[0].name
+                )
+                continue
+            proto = NodeProto()
+            origin = scope.model.origin(node)
+            assert origin is not None, node.name
+            proto.CopyFrom(origin)
+            del proto.input[:]
+            proto.input.extend(t.name for t in node.inputs)
+            nodes[id(node)] = proto
+            for tensor in node.inputs:
+                if isinstance(tensor, gs.Constant) and tensor.name not in initializers:
+                    value = scope.constant(tensor, limit=None)
+                    assert value is not None, tensor.name
+                    initializers[tensor.name] = numpy_helper.from_array(value, tensor.name)
+    outputs = [
+        helper.make_tensor_value_info(
+            t.name, scope.dtype(t) or TensorProto.UNDEFINED, scope.shape(t)
+        )
+        for t, _ in wanted
+    ]
+    graph = helper.make_graph(
+        list(nodes.values()), "constants", [], outputs, list(initializers.values())
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", scope.opset)])
+    model.ir_version = min(onnx.IR_VERSION, max(scope.model.proto.ir_version, 4))
+    return model

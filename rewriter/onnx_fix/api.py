@@ -1,0 +1,335 @@
+"""The main job as functions: ``fix`` and ``plan``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import onnx
+from onnx import FunctionProto, ModelProto
+
+from onnx_fix import registry
+from onnx_fix.bisect import first_bad
+from onnx_fix.contract import Change, PassResult
+from onnx_fix.engine import MOST_ROUNDS, Engine, Step
+from onnx_fix.errors import InternalError, ModelError, VerificationError
+from onnx_fix.model import Model, check_loaded, load_proto, stored_tensors
+from onnx_fix.pipeline import PassEntry, Pipeline, VerifySettings, read_pipeline
+from onnx_fix.report import Report, blockers, source_name, summarise
+from onnx_fix.repro import write_repro
+from onnx_fix.save import external_files
+from onnx_fix.target import Target, default_target, load_target
+from onnx_fix.weights import is_external
+
+if TYPE_CHECKING:
+    from onnx_fix.verify import Verification
+
+PLUGIN_GROUP = "onnx_fix.plugins"
+"""Entry point group of plugin collections: packages with ``reference_functions(opset)``."""
+
+Progress = Callable[[str], None]
+
+
+def _silent(_message: str) -> None:
+    return
+
+
+@dataclass(frozen=True)
+class FixResult:
+    """What ``fix`` gives back.
+
+    ``model`` is the rewritten model; external tensors keep their locations, relative to the folder
+    of the input. ``unchanged`` says that nothing had to be done.
+    """
+
+    model: ModelProto
+    report: Report
+    pipeline: Pipeline
+    unchanged: bool
+    files: dict[str, Path] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is left that the target surely refuses."""
+        return self.report.ok
+
+
+def choose_target(target: str | Target | None, pipeline: Pipeline | None) -> tuple[Target, str]:
+    """The target that is meant, and a line for the user where it was not named.
+
+    An explicit target wins over the pipeline file. With neither, the installed TensorRT is asked,
+    and with none installed it is TensorRT 7.2, whose graphs are the least demanding.
+
+    Raises:
+        UsageError: there is no such target.
+    """
+    named = target if target is not None else (pipeline.target if pipeline is not None else None)
+    if isinstance(named, Target):
+        return named, ""
+    if named is not None:
+        chosen = load_target(named)
+        return chosen, chosen.resolved_note
+    chosen = default_target()
+    return chosen, (
+        f"no --target given: rewriting for {chosen.name}, the least demanding release; choose with "
+        "--target (such as trt-8.6, or auto for the installed one)"
+    )
+
+
+def planner_pipeline(target: Target, *, plugins: bool = True) -> Pipeline:
+    """Every default pass in the default order; those without work change nothing."""
+    entries = [
+        PassEntry(name=cls.name, options={} if plugins else dict(cls.without_plugins))
+        for cls in registry.default_order()
+    ]
+    return Pipeline(target=target.name, passes=tuple(entries))
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One rewriting job that can be run again up to some change, which bisection needs."""
+
+    proto: ModelProto
+    base_dir: Path | None
+    target: Target
+    steps: Sequence[Step]
+    rounds: int
+    each: str = "off"
+
+    def run(self, limit: int | None = None) -> tuple[Model, list[PassResult]]:
+        model = Model(self.proto, self.base_dir, self.target)
+        after = _check_each if self.each == "checker" else None
+        engine = Engine(model, limit=limit, after_each=after)
+        return model, engine.run(self.steps, rounds=self.rounds)
+
+
+def _check_each(model: Model, result: PassResult) -> None:
+    if not result.changes:
+        return
+    try:
+        onnx.checker.check_model(model.to_proto())
+    except onnx.checker.ValidationError as error:
+        raise InternalError(f"after pass {result.pass_name} the model is invalid: {error}") from error
+
+
+def fix(
+    model: ModelProto | str | Path,
+    *,
+    target: str | Target | None = None,
+    pipeline: Pipeline | str | Path | None = None,
+    plugins: bool = True,
+    verify: bool = True,
+    inputs: str | Path | None = None,
+    dims: Mapping[str, tuple[int, int, int]] | None = None,
+    reference: ModelProto | str | Path | None = None,
+    repro: str | Path | None = None,
+    progress: Progress = _silent,
+) -> FixResult:
+    """Rewrite a model for a TensorRT release.
+
+    Args:
+        model: A path, or a model, which is never changed.
+        target: A release such as ``trt-8.6``; see ``choose_target`` for the default.
+        pipeline: A pipeline or the path of a pipeline file; by default the planner's choice.
+        plugins: Whether nodes may become plugin nodes; False asks for plain ONNX throughout.
+        verify: Whether to compare the result with the original.
+        inputs: A folder with the user's own feeds (npz or npy) for the comparison.
+        dims: min, opt and max of symbolic dims, used for the sizes of the comparison.
+        reference: Another export of the same network to compare with, for originals that cannot
+            run themselves.
+        repro: A new folder for a reproducer, written where the numbers differ.
+        progress: Is told what is going on, in a few words.
+
+    Raises:
+        ModelError: the model cannot be read or worked on.
+        UsageError: an unknown target or option.
+        PipelineError: a fault in the pipeline file.
+        VerificationError: the numbers differ; the message names the guilty change.
+        InternalError: a fault of a pass.
+    """
+    start = time.perf_counter()
+    chosen, note = choose_target(target, None)
+    settings = pipeline
+    folder = Path()
+    if isinstance(settings, str | Path):
+        folder = Path(settings).parent
+        settings = read_pipeline(Path(settings))
+    if settings is not None:
+        chosen, note = choose_target(target, settings)
+    else:
+        settings = planner_pipeline(chosen, plugins=plugins)
+    job, path = _job(model, chosen, settings, folder, plugins)
+    files = external_files(job.proto, job.base_dir)
+    progress("looking at the model")
+    before = blockers(Model(job.proto, job.base_dir, chosen))
+    progress("rewriting")
+    fixed, results = job.run()
+    report = Report(source_name(model), chosen, note, results, before)
+    unchanged = not report.changes
+    after = job.proto if unchanged else fixed.to_proto()
+    report.after = before if unchanged else blockers(fixed)
+    checks = settings.verify
+    if unchanged:
+        report.verification_note = "nothing was changed, so there is nothing to compare"
+    elif not (verify and checks.enabled):
+        report.verification_note = "not verified, as asked"
+    else:
+        progress("comparing with the original")
+        ranges = dict(dims or {k: (d.min, d.opt, d.max) for k, d in settings.dims.items()})
+        compare = _Comparison(job, path, checks, inputs, ranges, reference)
+        report.verification = compare(after)
+        if report.verification.status == "differs":
+            raise VerificationError(_guilty(job, report, compare, repro, progress))
+    report.seconds = time.perf_counter() - start
+    return FixResult(after, report, _used(settings, report), unchanged, files)
+
+
+def _job(
+    model: ModelProto | str | Path,
+    target: Target,
+    settings: Pipeline,
+    folder: Path,
+    plugins: bool,
+) -> tuple[_Job, Path | None]:
+    path: Path | None = None
+    base_dir: Path | None = None
+    if isinstance(model, ModelProto):
+        proto = model
+        check_loaded(proto, "the model")
+        if any(is_external(t) for t in stored_tensors(proto)):
+            raise ModelError(
+                "the model keeps weights in other files, and a ModelProto does not say where; pass "
+                "the path of the model file"
+            )
+    else:
+        path = Path(model)
+        proto = load_proto(path)
+        base_dir = path.parent
+    steps = settings.steps(folder)
+    if not plugins:
+        steps = [_without_plugins(s) for s in steps]
+    return _Job(proto, base_dir, target, steps, settings.rounds, settings.verify.each), path
+
+
+def _without_plugins(step: Step) -> Step:
+    wanted = step.pass_.without_plugins
+    return replace(step, pass_=replace(step.pass_, **wanted)) if wanted else step
+
+
+def _used(settings: Pipeline, report: Report) -> Pipeline:
+    """The pipeline with only those passes that changed something."""
+    used = {c.pass_name for c in report.changes}
+    entries = tuple(e for e in settings.passes if e.name in used)
+    return settings.model_copy(update={"passes": entries, "target": report.target.name})
+
+
+def reference_functions(opset: int) -> list[FunctionProto]:
+    """Bodies of the plugin ops of all installed collections, for running them on a CPU."""
+    bodies: list[FunctionProto] = []
+    for entry in sorted(entry_points(group=PLUGIN_GROUP), key=lambda e: (e.name, e.value)):
+        bodies.extend(import_module(entry.value).reference_functions(opset))
+    return bodies
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """Compares a rewritten model with the original of its job."""
+
+    job: _Job
+    path: Path | None
+    settings: VerifySettings
+    inputs: str | Path | None
+    dims: Mapping[str, tuple[int, int, int]]
+    reference: ModelProto | str | Path | None
+
+    def __call__(self, after: ModelProto) -> Verification:
+        from onnx_fix.verify import verify
+
+        return verify(
+            self.path if self.path is not None else self.job.proto,
+            after,
+            before_dir=self.job.base_dir,
+            after_dir=self.job.base_dir,
+            dims=self.dims or None,
+            inputs_dir=None if self.inputs is None else Path(self.inputs),
+            seed=self.settings.seed,
+            rtol=self.settings.rtol,
+            atol=self.settings.atol,
+            plugin_bodies=reference_functions(_opset(self.job.proto)),
+            sizes=self.settings.sizes,
+            reference=self.reference,
+        )
+
+
+def _opset(proto: ModelProto) -> int:
+    from onnx_fix.model import opset_of
+
+    return opset_of(proto.opset_import)
+
+
+def describe(change: Change) -> str:
+    """A change in one line."""
+    where = f" in {change.scope}" if change.scope else ""
+    made = ", ".join(change.new_ops) if change.new_ops else "a constant, or nothing"
+    return f"{change.pass_name} on {' + '.join(change.old_ops)} '{change.old[0]}'{where} -> {made}"
+
+
+def _guilty(
+    job: _Job, report: Report, compare: _Comparison, repro: str | Path | None, progress: Progress
+) -> str:
+    """Name the change that made the numbers differ, and leave a reproducer where asked."""
+    changes = report.changes
+
+    def differs(count: int) -> bool:
+        progress(f"looking for the guilty change ({count} of {len(changes)})")
+        model, _ = job.run(limit=count)
+        return compare(model.to_proto()).status == "differs"
+
+    change = changes[first_bad(len(changes), differs) - 1]
+    verification = report.verification
+    worst = "" if verification is None else summarise(verification)
+    message = (
+        f"the rewritten model computes something else, so nothing is written; {worst}\n"
+        f"the first guilty change is number {change.number} of {len(changes)}: {describe(change)}\n"
+        f'leave it out with `except: {{nodes: ["{change.old[0]}"]}}` under {change.pass_name} in a '
+        "pipeline file (see onnx-fix init), and please report it"
+    )
+    if repro is not None:
+        folder = Path(repro)
+        before, _ = job.run(limit=change.number - 1)
+        step = next(s for s in job.steps if s.pass_.name == change.pass_name)
+        write_repro(folder, before, step.pass_, change, message)
+        message += f"\na reproducer is in {folder}: run `onnx-fix` as its README.txt says"
+    return message
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What ``fix`` would do."""
+
+    report: Report
+    pipeline: Pipeline
+
+
+def plan(
+    model: ModelProto | str | Path,
+    *,
+    target: str | Target | None = None,
+    pipeline: Pipeline | str | Path | None = None,
+    plugins: bool = True,
+) -> Plan:
+    """A dry run: the changes, skips and remaining blockers, without comparing or writing.
+
+    Raises:
+        As ``fix``.
+    """
+    result = fix(model, target=target, pipeline=pipeline, plugins=plugins, verify=False)
+    return Plan(result.report, result.pipeline)
+
+
+__all__ = ["MOST_ROUNDS", "FixResult", "Plan", "fix", "plan"]

@@ -1,0 +1,288 @@
+"""The command line: parse, call, print, exit code. No logic.
+
+Heavy modules are imported inside the commands, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from onnx_fix.errors import OnnxFixError, UsageError
+
+if TYPE_CHECKING:
+    from onnx_fix.api import FixResult
+
+EXIT_CODES = """Exit codes: 0 fixed, and nothing is left that the target refuses; 1 written, but nodes remain
+that it refuses (they are listed); 2 wrong usage, a bad file or a bad pipeline; 3 the numbers differ,
+nothing was written; 4 a fault of onnx-fix itself."""
+
+
+class _DefaultToFix(TyperGroup):
+    """``onnx-fix model.onnx -o out.onnx`` means ``onnx-fix fix model.onnx -o out.onnx``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        own = {"--help", "--version", "--install-completion", "--show-completion"}
+        if args and args[0] not in own and args[0] not in self.commands:
+            args = ["fix", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    name="onnx-fix",
+    cls=_DefaultToFix,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Rewrite an exported ONNX model so that TensorRT builds it.\n\n"
+    "`onnx-fix MODEL -o FIXED` is the main job.",
+    epilog=EXIT_CODES.replace("\n", " "),
+)
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="The exported model.")]
+TargetName = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        "-t",
+        help="TensorRT release: trt-7.2, trt-8.6, trt-10.3, rtx-1.7, ..., or auto for the installed one.",
+    ),
+]
+Config = Annotated[
+    Path | None, typer.Option("--config", "-c", help="Pipeline file (see onnx-fix init).")
+]
+NoPlugins = Annotated[
+    bool, typer.Option("--no-plugins", help="Make no plugin nodes, plain ONNX only.")
+]
+
+
+def _version(show: bool) -> None:
+    if show:
+        from onnx_fix import __version__
+
+        typer.echo(f"onnx-fix {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(name="fix", epilog=EXIT_CODES.replace("\n", " "))
+def fix_command(
+    model: Model,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the result.")],
+    target: TargetName = None,
+    config: Config = None,
+    no_plugins: NoPlugins = False,
+    no_verify: Annotated[
+        bool, typer.Option("--no-verify", help="Do not compare the result with the original.")
+    ] = False,
+    inputs: Annotated[
+        Path | None,
+        typer.Option("--inputs", help="Folder of npz or npy feeds to compare with."),
+    ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            "--reference",
+            help="Another export of the same network to compare with, if MODEL itself cannot run.",
+        ),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Write the report as JSON to this file.")
+    ] = None,
+    repro: Annotated[
+        Path | None,
+        typer.Option("--repro", help="If the numbers differ, leave a reproducer in this new folder."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", "-f", help="Replace the output if it exists.")
+    ] = False,
+    verbose: Annotated[
+        int, typer.Option("--verbose", "-v", count=True, help="Print every change and skip.")
+    ] = 0,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print only what is wrong.")
+    ] = False,
+) -> None:
+    """Rewrite MODEL for a TensorRT release and write the result. The default command."""
+    with _errors():
+        from onnx_fix.api import fix
+        from onnx_fix.render import render_report
+        from onnx_fix.save import check_output
+
+        check_output(output, model if model.exists() else None, force=force)
+        with _progress(quiet) as tell:
+            result = fix(
+                model,
+                target=target,
+                pipeline=config,
+                plugins=not no_plugins,
+                verify=not no_verify,
+                inputs=inputs,
+                reference=reference,
+                repro=repro,
+                progress=tell,
+            )
+        _write(result, model, output, force)
+        if report is not None:
+            _write_text(report, json.dumps(result.report.to_dict(), indent=1) + "\n")
+        render_report(result.report, verbose=verbose, quiet=quiet, output=output)
+        if not result.ok:
+            raise typer.Exit(1)
+
+
+@app.command(name="plan")
+def plan_command(
+    model: Model,
+    target: TargetName = None,
+    config: Config = None,
+    no_plugins: NoPlugins = False,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Write the report as JSON to this file.")
+    ] = None,
+    verbose: Annotated[
+        int, typer.Option("--verbose", "-v", count=True, help="Print every change and skip.")
+    ] = 0,
+) -> None:
+    """Say what would be done and why, and write no model."""
+    with _errors():
+        from onnx_fix.api import plan
+        from onnx_fix.render import render_report
+
+        made = plan(model, target=target, pipeline=config, plugins=not no_plugins)
+        if report is not None:
+            _write_text(report, json.dumps(made.report.to_dict(), indent=1) + "\n")
+        render_report(made.report, verbose=verbose, dry=True)
+        if not made.report.ok:
+            raise typer.Exit(1)
+
+
+@app.command(name="init")
+def init_command(
+    model: Model,
+    target: TargetName = None,
+    no_plugins: NoPlugins = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where to write; standard output if absent.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Replace the output.")] = False,
+) -> None:
+    """Write the pipeline file that the planner would use for MODEL, with comments."""
+    with _errors():
+        from onnx_fix.api import plan
+        from onnx_fix.init_file import commented
+
+        if output is not None and output.exists() and not force:
+            raise UsageError(f"{output} exists; pass --force to replace it")
+        made = plan(model, target=target, plugins=not no_plugins)
+        text = commented(made, model)
+        if output is None:
+            typer.echo(text, nl=False)
+        else:
+            _write_text(output, text)
+
+
+@app.command(name="schema")
+def schema_command() -> None:
+    """Print the JSON Schema of pipeline files, for editors."""
+    with _errors():
+        from onnx_fix.pipeline import json_schema
+
+        typer.echo(json.dumps(json_schema(), indent=1))
+
+
+@app.command(name="passes")
+def passes_command(
+    name: Annotated[str | None, typer.Argument(help="A pass; all are listed if absent.")] = None,
+) -> None:
+    """List the passes, or show the documentation of one."""
+    with _errors():
+        from onnx_fix.render import render_pass, render_passes
+
+        if name is None:
+            render_passes()
+        else:
+            render_pass(name)
+
+
+def _write(result: FixResult, model: Path, output: Path, force: bool) -> None:
+    from onnx_fix.save import save
+
+    data: Any = model.read_bytes() if result.unchanged else result.model
+    save(data, output, files=result.files, source=model, force=force)
+
+
+def _write_text(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.onnx-fix")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[str], None]]:
+    """A line that says what is going on, on a terminal only."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield lambda _message: None
+        return
+    with console.status("reading the model") as status:
+        yield lambda message: status.update(message)
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """Turn errors into one message and their exit code."""
+    try:
+        yield
+    except OnnxFixError as error:
+        _fail(f"error: {error}", error.exit_code)
+    except MemoryError:
+        _fail("error: there is not enough memory for this model", 2)
+    except (typer.Exit, typer.Abort, typer.BadParameter):
+        raise
+    except KeyboardInterrupt:
+        _fail("interrupted; nothing was written", 130)
+    except Exception as error:  # the last line of defence: our own fault, said as such
+        if os.environ.get("ONNX_FIX_TRACEBACK"):
+            raise
+        _fail(
+            f"onnx-fix has a fault: {type(error).__name__}: {error}\nNothing was written. Please "
+            "report it with the model, the command, and the traceback that the same command prints "
+            "with ONNX_FIX_TRACEBACK=1 set.",
+            4,
+        )
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    app()

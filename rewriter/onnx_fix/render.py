@@ -1,0 +1,190 @@
+"""Print reports and documentation for people."""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from onnx_fix import registry
+from onnx_fix.api import describe
+from onnx_fix.report import Blocker, Report, by_reason, summarise
+
+if TYPE_CHECKING:
+    from onnx_fix.contract import BasePass
+
+_SHOWN = 5
+
+
+def render_report(
+    report: Report,
+    *,
+    verbose: int = 0,
+    quiet: bool = False,
+    dry: bool = False,
+    output: Path | None = None,
+) -> None:
+    """Print what was done, what is left, and how the comparison went."""
+    console = Console(highlight=False, soft_wrap=True)
+    if quiet:
+        if report.refused:
+            _left(console, report, verbose)
+        return
+    if report.target_note:
+        console.print(escape(report.target_note))
+    verb = "would be" if dry else "were"
+    count = len(report.changes)
+    console.print(
+        f"[bold]{escape(report.source)}[/] for [bold]{report.target.name}[/]: "
+        + (f"{count} change{'s'[: count != 1]}" if count else f"no changes {verb} needed")
+    )
+    if count:
+        console.print(_passes(report))
+    if verbose:
+        for change in report.changes:
+            note = f" ({change.note})" if change.note else ""
+            console.print(f"  {change.number}. {escape(describe(change))}, "
+                          f"{change.exactness.value}{escape(note)}")
+    else:
+        _notes(console, report)
+    _skips(console, report, verbose)
+    _left(console, report, verbose)
+    if not dry:
+        _comparison(console, report)
+    if output is not None:
+        console.print(f"written: {escape(str(output))}")
+
+
+def _passes(report: Report) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for title in ("pass", "changes", "what", "exactness"):
+        table.add_column(title, justify="right" if title == "changes" else "left")
+    for name in dict.fromkeys(c.pass_name for c in report.changes):
+        mine = [c for c in report.changes if c.pass_name == name]
+        old = Counter(" + ".join(c.old_ops) for c in mine if c.old_ops)
+        new = list(dict.fromkeys(op for c in mine for op in c.new_ops))
+        made = ", ".join(new[:6]) + (", ..." if len(new) > 6 else "") if new else "constant or nothing"
+        what = ", ".join(f"{op}" for op, _ in old.most_common(4))
+        exact = sorted({c.exactness.value for c in mine})
+        table.add_row(name, str(len(mine)), escape(f"{what} -> {made}"), ", ".join(exact))
+    return table
+
+
+def _notes(console: Console, report: Report) -> None:
+    notes = Counter(c.note for c in report.changes if c.note)
+    for note, times in notes.most_common():
+        console.print(f"  note ({times}x): {escape(note)}" if times > 1 else f"  note: {escape(note)}")
+
+
+def _skips(console: Console, report: Report, verbose: int) -> None:
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for name, skip in report.skipped:
+        groups.setdefault((name, skip.op, skip.reason), []).append(skip.node)
+    if groups:
+        console.print("left alone:")
+    for (name, op, reason), nodes in groups.items():
+        shown = nodes if verbose else nodes[:3]
+        more = f" and {len(nodes) - len(shown)} more" if len(nodes) > len(shown) else ""
+        console.print(
+            f"  {name}: {op} {escape(', '.join(shown))}{more}: {escape(reason)}"
+        )
+
+
+def _left(console: Console, report: Report, verbose: int) -> None:
+    target = report.target.name
+    if report.refused:
+        console.print(f"[bold]{len(report.refused)} nodes are left that {target} refuses:[/]")
+        _blockers(console, report.refused, verbose)
+    elif not report.doubtful:
+        console.print(f"nothing is left that {target} is known to refuse")
+    if report.doubtful:
+        console.print(f"{len(report.doubtful)} nodes of which nobody can say whether {target} takes them:")
+        _blockers(console, report.doubtful, verbose)
+
+
+def _blockers(console: Console, found: list[Blocker], verbose: int) -> None:
+    for group in by_reason(found):
+        first = group[0]
+        names = [f"{b.scope}:{b.node}" if b.scope else b.node for b in group]
+        shown = names if verbose else names[:_SHOWN]
+        more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+        silent = " (imported without a message, but computed wrongly)" if first.silent else ""
+        console.print(f"  {len(group)} x {first.op}{silent}: {escape(', '.join(shown))}{more}")
+        if first.findings:
+            finding = first.findings[0]
+            if finding.message:
+                console.print(f"      parser: {escape(finding.message)}")
+            if finding.why and finding.why != finding.message:
+                console.print(f"      why: {escape(finding.why)}")
+
+
+def _comparison(console: Console, report: Report) -> None:
+    if report.verification is None:
+        console.print(f"verification: {escape(report.verification_note)}")
+        return
+    console.print(f"verification: {escape(summarise(report.verification))}")
+
+
+def render_passes() -> None:
+    """Print every installed pass with its first line of documentation."""
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for title in ("pass", "stage", "what it does"):
+        table.add_column(title)
+    order = registry.default_order(registry.installed().values())
+    for cls in order:
+        table.add_row(cls.name, cls.stage.name.lower(), escape(_doc(cls).splitlines()[0]))
+    console.print(table)
+
+
+def render_pass(name: str) -> None:
+    """Print the documentation and the options of a pass.
+
+    Raises:
+        UsageError: there is no such pass.
+    """
+    cls = registry.get(name)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"[bold]{cls.name}[/] (stage {cls.stage.name.lower()})\n")
+    console.print(escape(_doc(cls)))
+    docs = _option_docs(cls)
+    if fields(cls):
+        console.print("\n[bold]options[/]")
+    for option in fields(cls):
+        console.print(f"  {option.name}: {escape(_default(option))}")
+        if option.name in docs:
+            console.print(f"      {escape(docs[option.name])}")
+
+
+def _doc(cls: type[BasePass]) -> str:
+    return inspect.cleandoc(cls.__doc__ or cls.name)
+
+
+def _default(option: Field[object]) -> str:
+    value = option.default if option.default is not MISSING else None
+    return f"{option.type}, by default {value!r}"
+
+
+def _option_docs(cls: type[BasePass]) -> dict[str, str]:
+    """The strings under the fields of a pass."""
+    import ast
+    import textwrap
+
+    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+    docs: dict[str, str] = {}
+    if isinstance(body, ast.ClassDef):
+        for line, after in zip(body.body, body.body[1:], strict=False):
+            if (
+                isinstance(line, ast.AnnAssign)
+                and isinstance(line.target, ast.Name)
+                and isinstance(after, ast.Expr)
+                and isinstance(after.value, ast.Constant)
+            ):
+                docs[line.target.id] = inspect.cleandoc(str(after.value.value))
+    return docs

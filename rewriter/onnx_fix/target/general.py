@@ -1,0 +1,137 @@
+"""Facts that hold for a node of any op: its ranks, its element types, its age."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from onnx_fix.target.data import Release, read
+from onnx_fix.target.dtypes import NAMES
+from onnx_fix.target.facts import NodeFacts, TensorFacts
+from onnx_fix.target.values import UNKNOWN, attribute, same
+from onnx_fix.target.verdict import Finding
+
+NOT_EVALUATED: Mapping[str, str] = MappingProxyType(
+    {
+        "opset_not_enforced": "says that nothing is refused for it",
+        "op_type_only": "told by the dispatch of nodes outside the default domain",
+        "standard_function_bodies_not_expanded": "told by the finding for a missing importer",
+        "int64_io": "written into the names of element types; concerns bindings, not nodes",
+        "int64_native": "written into the names of element types; concerns bindings, not nodes",
+        "double_to_float": "written into the names of element types",
+        "outputs_arity": "what each importer makes stands in the restrictions outputs_max",
+        "strong_typing": "ONNX already asks operands to be of one type",
+        "domain_spelling": "a matter of the model, not of a node",
+        "single_opset_import": "a matter of the model, not of a node",
+        "required_attribute_missing": "stands in the restrictions attribute_must_be_present",
+        "nesting": "a matter of the model, not of a node",
+    }
+)
+"""General facts that a node does not show, each with the reason."""
+
+_UINT8_TAKEN = frozenset({"Cast", "Identity", "QuantizeLinear", "DequantizeLinear"})
+
+
+@dataclass(frozen=True, slots=True)
+class General:
+    """The general facts of one release, ready to be asked of many nodes.
+
+    ``refused`` maps ``TensorProto.DataType`` numbers to the fact that refuses them.
+    """
+
+    max_rank: int
+    rank_fact: Mapping[str, Any]
+    refused: Mapping[int, Mapping[str, Any]]
+    attributes: tuple[Mapping[str, Any], ...]
+    source: str
+    uint8_fact: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, release: Release, source: str) -> General:
+        """Select the facts that hold at a release."""
+        refused: dict[int, Mapping[str, Any]] = {}
+        attributes = []
+        ranks: Mapping[str, Any] = {}
+        uint8: Mapping[str, Any] = {}
+        for fact in read("facts")["general"]:
+            rule = fact.get("rule")
+            inside = release.within(fact)
+            if rule == "max_rank":
+                ranks = fact
+            elif rule == "attribute_refused" and inside:
+                attributes.append(fact)
+            elif rule in ("refused", "unknown_before") and inside is (rule == "refused"):
+                refused.update({n: fact for n, name in NAMES.items() if name in fact["dtypes"]})
+            if rule == "unknown_before" and "UINT8" in fact["dtypes"]:
+                uint8 = fact
+        return cls(ranks["max"], ranks, refused, tuple(attributes), source, uint8)
+
+    def suspects(self, node: NodeFacts) -> bool:
+        """Whether `findings` could find anything, at the cost of one look at each tensor."""
+        for tensor in (*node.inputs, *node.outputs):
+            if tensor.dtype == 2 or tensor.dtype in self.refused:
+                return True
+            if tensor.shape is not None and len(tensor.shape) > self.max_rank:
+                return True
+        return node.opset < 7
+
+    def findings(self, node: NodeFacts) -> list[Finding]:
+        """What the general facts say of a node."""
+        found: dict[str, Finding] = {}
+        for tensor in (*node.inputs, *node.outputs):
+            for finding in self._of_tensor(node, tensor):
+                found.setdefault(finding.kind, finding)
+        for fact in self.attributes:
+            if node.op not in fact["ops"] or node.opset > fact["opset_max"]:
+                continue
+            value = attribute(node, fact["attribute"], fact["default"])
+            if value is UNKNOWN or not same(value, fact["default"]):
+                why = f"attribute {fact['attribute']} of opset {node.opset} is not honoured"
+                certain = value is not UNKNOWN
+                found[fact["id"]] = self._finding(node, fact, "parse_error", why, "", certain)
+        return list(found.values())
+
+    def _of_tensor(self, node: NodeFacts, tensor: TensorFacts) -> list[Finding]:
+        found = []
+        if tensor.shape is not None and len(tensor.shape) > self.max_rank:
+            why = f"'{tensor.name}' has rank {len(tensor.shape)}, more than {self.max_rank}"
+            fact = self.rank_fact
+            found.append(self._finding(node, fact, "parse_or_build_error", why, tensor.name))
+        fact_of_type = None if tensor.dtype is None else self.refused.get(tensor.dtype)
+        if fact_of_type is not None and tensor.dtype is not None:
+            why = f"'{tensor.name}' is {NAMES[tensor.dtype]}, which this release does not take"
+            found.append(self._finding(node, fact_of_type, "parse_error", why, tensor.name))
+        elif tensor.dtype == 2 and self._doubtful_uint8(node, tensor):
+            why = f"'{tensor.name}' is UINT8, taken as network input or output beside Cast"
+            fact, effect = self.uint8_fact, "parse_or_build_error"
+            found.append(self._finding(node, fact, effect, why, tensor.name, False))
+        return found
+
+    def _doubtful_uint8(self, node: NodeFacts, tensor: TensorFacts) -> bool:
+        """UINT8 at a release that knows it, between ops that may not take it."""
+        return node.op not in _UINT8_TAKEN and tensor.constness != "initializer"
+
+    def _finding(
+        self,
+        node: NodeFacts,
+        fact: Mapping[str, Any],
+        effect: str,
+        why: str,
+        tensor: str,
+        certain: bool = True,
+    ) -> Finding:
+        return Finding(
+            op=node.op,
+            node=node.name,
+            scope=node.scope,
+            kind=fact["id"],
+            effect=effect,
+            message=fact.get("message", ""),
+            why=why,
+            evidence=fact["evidence"],
+            source=self.source,
+            tensor=tensor,
+            certain=certain,
+        )

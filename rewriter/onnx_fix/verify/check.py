@@ -1,0 +1,312 @@
+"""Run two models on the same feeds and compare what they give."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import ml_dtypes
+import numpy as np
+import onnx
+
+from onnx_fix.errors import UsageError
+from onnx_fix.verify.compare import (
+    Comparison,
+    Tolerance,
+    compare,
+    default_tolerance,
+    missing,
+    widest,
+)
+from onnx_fix.verify.feeds import FeedMaker
+from onnx_fix.verify.pair import Outcome, Pair, Side
+from onnx_fix.verify.result import Case, Verification, describe
+from onnx_fix.verify.runner import ORACLES, OracleName
+from onnx_fix.verify.sizes import Alternative, PlannedSizes, Profile, alternatives, plan
+from onnx_fix.verify.source import ModelSource, all_nodes, random_outputs
+from onnx_fix.verify.user_feeds import find_user_feeds, read_case
+
+Model = onnx.ModelProto | str | Path
+Progress = Callable[[int, int, str], None]
+"""Called as ``progress(done, total, label)`` before each case, and once at the end."""
+
+OracleChoice = Literal["auto", "onnxruntime", "onnx.reference"]
+
+
+def verify(
+    before: Model,
+    after: Model,
+    *,
+    before_dir: str | Path | None = None,
+    after_dir: str | Path | None = None,
+    reference: Model | None = None,
+    reference_dir: str | Path | None = None,
+    dims: Profile | None = None,
+    inputs_dir: str | Path | None = None,
+    seed: int = 0,
+    rtol: float | None = None,
+    atol: float | None = None,
+    plugin_bodies: Sequence[onnx.FunctionProto] = (),
+    sizes: int = 3,
+    oracle: OracleChoice = "auto",
+    threads: int = 0,
+    progress: Progress | None = None,
+) -> Verification:
+    """Compare what two models compute, on random feeds or the user's own.
+
+    Each model is loaded once. The feeds follow the inputs that ``before`` declares. Where the
+    original does not run at generated sizes, other sizes are tried before the case is given up as
+    ``original failed``. onnxruntime judges, with graph optimisations off; where it lacks a kernel
+    for either model, the reference implementation of onnx runs both.
+
+    Args:
+        before: The original, a model or a path. Neither it nor its folder is changed.
+        after: The rewritten model.
+        before_dir: Folder of the original's external weights; a path's own folder by default.
+        after_dir: The same for ``after``.
+        reference: A model to compare against in place of ``before``, such as another export of the
+            same network where ``before`` is invalid. Its inputs and outputs have the same names.
+        reference_dir: Folder of its external weights.
+        dims: Smallest, usual and largest size per symbol; run in addition to generated sizes.
+        inputs_dir: The user's own feeds, run in place of random ones (see `find_user_feeds`).
+        seed: Case number i has the seed ``seed + i``.
+        rtol: Relative tolerance for floats; by default `default_tolerance` of each output's dtype,
+            or that of the narrowest float type the original computes with where that is wider.
+        atol: Absolute tolerance for floats, likewise.
+        plugin_bodies: Bodies of plugin nodes, put into copies in memory alone.
+        sizes: How many sets of sizes are generated (see `plan_sizes`).
+        oracle: ``auto``, or the one to use for both models.
+        threads: Threads within an operator; 0 leaves it to onnxruntime.
+        progress: Told of each case before it runs.
+
+    Raises:
+        ModelError: A path is no readable model.
+        UsageError: ``dims`` or ``inputs_dir`` do not suit the model.
+    """
+    original = ModelSource.of(before, before_dir, plugin_bodies)
+    fixed = ModelSource.of(after, after_dir, plugin_bodies)
+    expected = original
+    if reference is not None:
+        expected = ModelSource.of(reference, reference_dir, plugin_bodies)
+        _check_interface(original, expected)
+    names: tuple[OracleName, ...] = ORACLES if oracle == "auto" else (oracle,)
+    pair = Pair(Side(expected, threads), Side(fixed, threads), names)
+    judge = _Judge(expected, rtol, atol)
+    if inputs_dir is not None:
+        cases = _user_cases(original.proto, inputs_dir, pair, judge, progress)
+    else:
+        cases = _random_cases(original.proto, dims, sizes, seed, pair, judge, progress)
+    against = "original" if reference is None else "reference"
+    return Verification(tuple(cases), seed, rtol, atol, against)
+
+
+def _check_interface(original: ModelSource, reference: ModelSource) -> None:
+    for what, ours, theirs in (
+        ("inputs", original.inputs(), reference.inputs()),
+        ("outputs", original.outputs(), reference.outputs()),
+    ):
+        if sorted(ours) != sorted(theirs):
+            raise UsageError(
+                f"the reference model's {what} are {', '.join(theirs)}; they must have the names "
+                f"of the original's: {', '.join(ours)}"
+            )
+
+
+class _Judge:
+    """Compares outputs, and knows which tolerance and which outputs a model calls for."""
+
+    def __init__(self, expected: ModelSource, rtol: float | None, atol: float | None) -> None:
+        self._rtol = rtol
+        self._atol = atol
+        self._narrowest = _narrowest_float(expected.proto)
+        self._random = random_outputs(expected.proto)
+
+    def compare(self, outcome: Outcome) -> tuple[Comparison, ...]:
+        """Compare output by output, and let go of each when done.
+
+        Of an output that random operators take part in, only dtype and shape are compared.
+        """
+        found: list[Comparison] = []
+        extra = [name for name in outcome.actual if name not in outcome.expected]
+        for name in list(outcome.expected):
+            wanted = outcome.expected.pop(name)
+            if name not in outcome.actual:
+                found.append(missing(name, "the fixed model has no such output"))
+                continue
+            got = outcome.actual.pop(name)
+            compared = compare(name, wanted, got, self._tolerance(wanted))
+            if name in self._random:
+                compared = _form_only(compared)
+            found.append(compared)
+        found += [missing(name, "the original has no such output") for name in extra]
+        return tuple(found)
+
+    def _tolerance(self, wanted: object) -> Tolerance | None:
+        while isinstance(wanted, list) and wanted:
+            wanted = wanted[0]
+        if isinstance(wanted, Mapping) and wanted:
+            wanted = next(iter(wanted.values()))
+        if not isinstance(wanted, (np.ndarray, np.generic, float)):
+            return None
+        limits = default_tolerance(np.asarray(wanted).dtype)
+        if self._narrowest is not None:
+            limits = widest(limits, default_tolerance(self._narrowest))
+        return Tolerance(
+            limits.rtol if self._rtol is None else self._rtol,
+            limits.atol if self._atol is None else self._atol,
+        )
+
+
+def _form_only(compared: Comparison) -> Comparison:
+    return replace(
+        compared,
+        nan_equal=True,
+        inf_equal=True,
+        n_mismatched=0,
+        note="random: only dtype and shape were compared"
+        if compared.dtype_equal and compared.shape_equal
+        else compared.note,
+    )
+
+
+def _narrowest_float(model: onnx.ModelProto) -> np.dtype[np.generic] | None:
+    """Return the narrowest 16-bit float type of constants, inputs and casts; None without one."""
+    types = {tensor.data_type for tensor in model.graph.initializer}
+    types.update(value.type.tensor_type.elem_type for value in model.graph.input)
+    for node in all_nodes(model):
+        for attribute in node.attribute:
+            if node.op_type == "Cast" and attribute.name == "to":
+                types.add(attribute.i)
+            elif attribute.type == onnx.AttributeProto.TENSOR:
+                types.add(attribute.t.data_type)
+    if onnx.TensorProto.BFLOAT16 in types:
+        bfloat16: np.dtype[np.generic] = np.dtype(ml_dtypes.bfloat16)
+        return bfloat16
+    return np.dtype(np.float16) if onnx.TensorProto.FLOAT16 in types else None
+
+
+def _judged(case: Case, judge: _Judge, outcome: Outcome) -> Case:
+    if outcome.failed:
+        status: Literal["original failed", "fixed failed"] = (
+            "original failed" if outcome.failed == "original" else "fixed failed"
+        )
+        return replace(case, status=status, oracle=outcome.oracle, message=outcome.message)
+    comparisons = judge.compare(outcome)
+    faults = [describe(comparison) for comparison in comparisons if not comparison.ok]
+    return replace(
+        case,
+        status="differs" if faults else "equal",
+        oracle=outcome.oracle,
+        message="; ".join(faults[:4]),
+        comparisons=comparisons,
+    )
+
+
+def _user_cases(
+    model: onnx.ModelProto,
+    inputs_dir: str | Path,
+    pair: Pair,
+    judge: _Judge,
+    progress: Progress | None,
+) -> Iterable[Case]:
+    found = find_user_feeds(inputs_dir)
+    for number, user_case in enumerate(found):
+        if progress:
+            progress(number, len(found), user_case.name)
+        start = time.perf_counter()
+        feeds = read_case(user_case, model)
+        case = Case(user_case.name, {}, str(user_case.path), None, "", "equal")
+        case = _judged(case, judge, pair.run(feeds))
+        yield replace(case, seconds=time.perf_counter() - start)
+    if progress:
+        progress(len(found), len(found), "")
+
+
+def _random_cases(
+    model: onnx.ModelProto,
+    dims: Profile | None,
+    count: int,
+    seed: int,
+    pair: Pair,
+    judge: _Judge,
+    progress: Progress | None,
+) -> Iterator[Case]:
+    planned = plan(model, dims, count)
+    runner = _RandomRun(model, dims, pair, judge)
+    for number, sizes in enumerate(planned):
+        if progress:
+            progress(number, len(planned), _label(sizes.sizes))
+        start = time.perf_counter()
+        case = runner.run(sizes, seed + number)
+        yield replace(case, seconds=time.perf_counter() - start)
+    if progress:
+        progress(len(planned), len(planned), "")
+
+
+class _RandomRun:
+    """Random feeds, set of sizes after set; remembers which sizes the original takes."""
+
+    def __init__(
+        self, model: onnx.ModelProto, dims: Profile | None, pair: Pair, judge: _Judge
+    ) -> None:
+        self._model = model
+        self._dims = dims
+        self._pair = pair
+        self._judge = judge
+        self._maker = FeedMaker(model)
+        self._broken = pair.load_failure()
+        self._rule: tuple[str, ...] | None = None
+
+    def run(self, planned: PlannedSizes, seed: int) -> Case:
+        """Try the planned sizes, then others, until one case compares something."""
+        tries = [Alternative((), planned.sizes)]
+        if self._broken is None:
+            tries += alternatives(self._model, planned, self._dims)
+        if self._rule is not None:
+            # What made an earlier set run is tried first.
+            tries.sort(key=lambda other: other.rule != self._rule)
+        best: Case | None = None
+        for number, other in enumerate(tries, 1):
+            case = self._try(other.sizes, seed)
+            if case.status != "original failed" and not _is_hollow(case):
+                self._rule = other.rule or None
+                return replace(case, tries=number)
+            if best is None or (best.status == "original failed" != case.status):
+                best = case
+        assert best is not None
+        if best.status == "original failed" and planned.origin == "generated":
+            best = self._second_opinion(best, planned.sizes, seed)
+        return replace(best, tries=len(tries))
+
+    def _try(self, sizes: Mapping[str, int], seed: int, pair: Pair | None = None) -> Case:
+        case = Case(_label(sizes), dict(sizes), None, seed, "", "equal")
+        try:
+            feeds = self._maker.make(sizes, seed)
+        except UsageError as error:
+            return replace(case, status="original failed", message=str(error))
+        return _judged(case, self._judge, self._broken or (pair or self._pair).run(feeds))
+
+    def _second_opinion(self, failed: Case, sizes: Mapping[str, int], seed: int) -> Case:
+        """Ask the reference about an original that onnxruntime loads and runs at no size.
+
+        onnxruntime lacks parts of some operators (a mask shape of Attention, say) and tells so as
+        late as in the run. Where the reference fails too, nothing is known.
+        """
+        if self._broken is not None or not self._pair.has_fallback:
+            return failed
+        case = self._try(sizes, seed, self._pair.fallback())
+        if case.status == "original failed":
+            return failed
+        return replace(case, message="; ".join(filter(None, (case.message, failed.message))))
+
+
+def _is_hollow(case: Case) -> bool:
+    """Whether all outputs were empty, which shows little: no keypoint was found, say."""
+    return case.status == "equal" and not any(c.n_elements for c in case.comparisons)
+
+
+def _label(sizes: Mapping[str, int]) -> str:
+    return " ".join(f"{name}={size}" for name, size in sizes.items()) or "fixed sizes"

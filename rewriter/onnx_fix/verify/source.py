@@ -1,0 +1,168 @@
+"""A model to run: its proto, and where its external weights lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from onnx_fix.errors import ModelError
+from onnx_fix.verify.symbols import fed_inputs
+
+_FUNCTIONS_SINCE_IR = 8
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """One of the models that are compared.
+
+    ``path`` is the file that holds exactly ``proto``, or None where there is none; ``base_dir`` is
+    the folder that locations of external weights start from.
+    """
+
+    proto: onnx.ModelProto
+    path: Path | None
+    base_dir: Path | None
+
+    @classmethod
+    def of(
+        cls,
+        model: onnx.ModelProto | str | Path,
+        base_dir: str | Path | None = None,
+        plugin_bodies: Sequence[onnx.FunctionProto] = (),
+    ) -> ModelSource:
+        """Take a model or a file, and give its plugin nodes bodies (in a copy in memory).
+
+        Args:
+            model: A model, which stays as it is, or the path of one.
+            base_dir: The folder of the external weights; for a path the file's own folder.
+            plugin_bodies: Bodies for the plugin nodes; those that no node needs are left out.
+
+        Raises:
+            ModelError: The file cannot be read or is no ONNX model.
+        """
+        folder = Path(base_dir) if base_dir is not None else None
+        path: Path | None = None
+        if isinstance(model, onnx.ModelProto):
+            proto = model
+        else:
+            path = Path(model)
+            folder = folder or path.parent
+            proto = _read(path)
+            if folder != path.parent:
+                path = None
+        whole = with_bodies(proto, plugin_bodies)
+        return cls(whole, path if whole is proto else None, folder)
+
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the inputs that must be fed."""
+        return tuple(value.name for value in fed_inputs(self.proto))
+
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the graph outputs, in order."""
+        return tuple(value.name for value in self.proto.graph.output)
+
+
+def _read(path: Path) -> onnx.ModelProto:
+    try:
+        return onnx.load(path, load_external_data=False)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ModelError(f"{path}: cannot be read: {reason}") from error
+    except Exception as error:  # protobuf's own DecodeError, of whichever protobuf is installed
+        raise ModelError(f"{path}: is not an ONNX model (or is cut short)") from error
+
+
+def nested_nodes(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
+    """Yield the nodes of the graphs that are attributes of ``node``, at any depth."""
+    for attribute in node.attribute:
+        for graph in (attribute.g, *attribute.graphs):
+            for inner in graph.node:
+                yield inner
+                yield from nested_nodes(inner)
+
+
+def all_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+    """Yield every node: of the main graph, of nested graphs, of local functions."""
+    for node in (*model.graph.node, *(node for body in model.functions for node in body.node)):
+        yield node
+        yield from nested_nodes(node)
+
+
+_RANDOM = frozenset(
+    {
+        "Bernoulli",
+        "Multinomial",
+        "RandomNormal",
+        "RandomNormalLike",
+        "RandomUniform",
+        "RandomUniformLike",
+    }
+)
+
+
+def random_outputs(model: onnx.ModelProto) -> frozenset[str]:
+    """Return the graph outputs that depend on a random operator, also one in a nested graph."""
+    random_functions: set[tuple[str, str]] = set()
+
+    def is_random(node: onnx.NodeProto) -> bool:
+        if (node.domain, node.op_type) in random_functions:
+            return True
+        if node.op_type in _RANDOM or (node.op_type == "Dropout" and len(node.input) == 3):
+            return True
+        bodies = [graph for a in node.attribute for graph in (a.g, *a.graphs)]
+        return any(is_random(inner) for graph in bodies for inner in graph.node)
+
+    found = True
+    while found:
+        found = False
+        for body in model.functions:
+            key = body.domain, body.name
+            if key not in random_functions and any(map(is_random, body.node)):
+                random_functions.add(key)
+                found = True
+    tainted: set[str] = set()
+    for node in model.graph.node:
+        captured = (name for inner in nested_nodes(node) for name in inner.input)
+        if is_random(node) or any(name in tainted for name in (*node.input, *captured)):
+            tainted.update(name for name in node.output if name)
+    return frozenset(value.name for value in model.graph.output if value.name in tainted)
+
+
+def with_bodies(model: onnx.ModelProto, bodies: Sequence[onnx.FunctionProto]) -> onnx.ModelProto:
+    """Return ``model`` with the bodies that its nodes need as local functions.
+
+    The model itself is returned where it needs none. Attributes that nodes carry and a body does
+    not declare (``plugin_version`` and its like) are declared, for onnx demands it.
+    """
+    present = {(body.domain, body.name) for body in model.functions}
+    by_name = {(body.domain, body.name): body for body in bodies}
+    wanted: dict[tuple[str, str], set[str]] = {}
+    pending = list(all_nodes(model))
+    while pending:
+        node = pending.pop()
+        key = node.domain, node.op_type
+        if key not in by_name or key in present:
+            continue
+        if key not in wanted:
+            wanted[key] = set()
+            pending.extend(by_name[key].node)
+        wanted[key].update(attribute.name for attribute in node.attribute)
+    if not wanted:
+        return model
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    copy.ir_version = max(copy.ir_version, _FUNCTIONS_SINCE_IR)
+    for key in sorted(wanted):
+        body = copy.functions.add()
+        body.CopyFrom(by_name[key])
+        declared = {*body.attribute, *(attribute.name for attribute in body.attribute_proto)}
+        body.attribute.extend(sorted(wanted[key] - declared))
+    domains = {key[0] for key in wanted}
+    for holder in (copy, *copy.functions):
+        imported = {entry.domain for entry in holder.opset_import}
+        for domain in sorted(domains - imported):
+            holder.opset_import.add(domain=domain, version=1)
+    return copy
