@@ -64,7 +64,7 @@ class Propose(Pass):
 
 def test_new_nodes_are_named_after_and_signed_with_their_origin() -> None:
     fixed, (result, *_) = run_pass(
-        DoubleToAdd(), f'{HEAD} g (float[N] x) => (float[N] y) {{ [first] y = Add (x, x) }}'
+        DoubleToAdd(), f"{HEAD} g (float[N] x) => (float[N] y) {{ [first] y = Add (x, x) }}"
     )
     assert [n.name for n in fixed.graph.node] == ["first/Mul", "first/Neg"]
     assert fixed.graph.node[0].doc_string == "onnx_fix.pass=double-to-add onnx_fix.from=first"

@@ -101,11 +101,20 @@ class _Job:
     rounds: int
     each: str = "off"
 
-    def run(self, limit: int | None = None) -> tuple[Model, list[PassResult]]:
-        model = Model(self.proto, self.base_dir, self.target)
+    def model(self) -> Model:
+        return Model(self.proto, self.base_dir, self.target)
+
+    def rewrite(self, model: Model, limit: int | None = None) -> list[PassResult]:
         after = _check_each if self.each == "checker" else None
         engine = Engine(model, limit=limit, after_each=after)
-        return model, engine.run(self.steps, rounds=self.rounds)
+        return engine.run(self.steps, rounds=self.rounds)
+
+    def up_to(self, limit: int) -> Model:
+        """The model after the first ``limit`` changes."""
+        model = self.model()
+        if limit:
+            self.rewrite(model, limit)
+        return model
 
 
 def _check_each(model: Model, result: PassResult) -> None:
@@ -114,7 +123,9 @@ def _check_each(model: Model, result: PassResult) -> None:
     try:
         onnx.checker.check_model(model.to_proto())
     except onnx.checker.ValidationError as error:
-        raise InternalError(f"after pass {result.pass_name} the model is invalid: {error}") from error
+        raise InternalError(
+            f"after pass {result.pass_name} the model is invalid: {error}"
+        ) from error
 
 
 def fix(
@@ -166,9 +177,10 @@ def fix(
     job, path = _job(model, chosen, settings, folder, plugins)
     files = external_files(job.proto, job.base_dir)
     progress("looking at the model")
-    before = blockers(Model(job.proto, job.base_dir, chosen))
+    fixed = job.model()
+    before = blockers(fixed)
     progress("rewriting")
-    fixed, results = job.run()
+    results = job.rewrite(fixed)
     report = Report(source_name(model), chosen, note, results, before)
     unchanged = not report.changes
     after = job.proto if unchanged else fixed.to_proto()
@@ -287,8 +299,7 @@ def _guilty(
 
     def differs(count: int) -> bool:
         progress(f"looking for the guilty change ({count} of {len(changes)})")
-        model, _ = job.run(limit=count)
-        return compare(model.to_proto()).status == "differs"
+        return compare(job.up_to(count).to_proto()).status == "differs"
 
     change = changes[first_bad(len(changes), differs) - 1]
     verification = report.verification
@@ -301,7 +312,7 @@ def _guilty(
     )
     if repro is not None:
         folder = Path(repro)
-        before, _ = job.run(limit=change.number - 1)
+        before = job.up_to(change.number - 1)
         step = next(s for s in job.steps if s.pass_.name == change.pass_name)
         write_repro(folder, before, step.pass_, change, message)
         message += f"\na reproducer is in {folder}: run `onnx-fix` as its README.txt says"

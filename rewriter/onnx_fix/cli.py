@@ -108,7 +108,9 @@ def fix_command(
     ] = None,
     repro: Annotated[
         Path | None,
-        typer.Option("--repro", help="If the numbers differ, leave a reproducer in this new folder."),
+        typer.Option(
+            "--repro", help="If the numbers differ, leave a reproducer in this new folder."
+        ),
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", "-f", help="Replace the output if it exists.")
@@ -116,9 +118,7 @@ def fix_command(
     verbose: Annotated[
         int, typer.Option("--verbose", "-v", count=True, help="Print every change and skip.")
     ] = 0,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print only what is wrong.")
-    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only what is wrong.")] = False,
 ) -> None:
     """Rewrite MODEL for a TensorRT release and write the result. The default command."""
     with _errors():
@@ -179,7 +179,8 @@ def init_command(
     target: TargetName = None,
     no_plugins: NoPlugins = False,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Where to write; standard output if absent.")
+        Path | None,
+        typer.Option("--output", "-o", help="Where to write; standard output if absent."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", "-f", help="Replace the output.")] = False,
 ) -> None:

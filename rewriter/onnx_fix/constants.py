@@ -55,35 +55,44 @@ class Constness:
 
     def of(self, tensor: gs.Tensor) -> facts.Constness:
         """``initializer``, ``foldable`` or ``runtime``; linear in the nodes, whatever the order."""
-        stack = [tensor]
+        verdict = self._at_once(tensor)
+        stack = [] if verdict is not None else [tensor]
         while stack:
             top = stack[-1]
-            if id(top) in self._kept:
-                stack.pop()
-                continue
             node = self._model.producer(top)
-            if isinstance(top, gs.Constant):
-                verdict: facts.Constness = "initializer"
-            elif node is None or not is_pure(node):
-                verdict = "runtime"
-            elif node.op == "Constant":
-                verdict = "initializer"
-            else:
-                missing = [t for t in node.inputs if t.name and id(t) not in self._kept]
-                if missing:
-                    stack.extend(missing)
-                    continue
-                runtime = any(
-                    self._kept[id(t)] == "runtime" or self._model.is_overridable(t)
-                    for t in node.inputs
-                    if t.name
-                )
-                verdict = "runtime" if runtime or not node.inputs else "foldable"
-                if node.op == "Shape" and self._static(node.inputs[0]):
-                    verdict = "foldable"
-            self._kept[id(top)] = verdict
+            assert node is not None, top.name
+            missing = [t for t in node.inputs if t.name and self._at_once(t) is None]
+            if missing and not self._is_fixed_shape(node):
+                stack.extend(missing)
+                continue
+            # Only tensors that a node makes are kept by identity: those live as long as the graph.
+            self._kept[id(top)] = self._of_node(node)
             stack.pop()
-        return self._kept[id(tensor)]
+        return verdict if verdict is not None else self._kept[id(tensor)]
+
+    def _at_once(self, tensor: gs.Tensor) -> facts.Constness | None:
+        """The answer where no other tensor has to be looked at first."""
+        if isinstance(tensor, gs.Constant):
+            return "initializer"
+        if id(tensor) in self._kept:
+            return self._kept[id(tensor)]
+        node = self._model.producer(tensor)
+        if node is None or not is_pure(node):
+            return "runtime"
+        return "initializer" if node.op == "Constant" else None
+
+    def _of_node(self, node: gs.Node) -> facts.Constness:
+        if self._is_fixed_shape(node):
+            return "foldable"
+        given = [t for t in node.inputs if t.name]
+        if not given or any(
+            self._at_once(t) == "runtime" or self._model.is_overridable(t) for t in given
+        ):
+            return "runtime"
+        return "foldable"
+
+    def _is_fixed_shape(self, node: gs.Node) -> bool:
+        return bool(node.op == "Shape" and is_standard(node) and self._static(node.inputs[0]))
 
     def _static(self, tensor: gs.Tensor) -> bool:
         shape = self._model.type_of(tensor).shape

@@ -87,7 +87,9 @@ class Skip:
 
 def pass_name(cls: type) -> str:
     """``EinsumToMatMul`` is called ``einsum-to-matmul``: words of the class, MatMul being one."""
-    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z0-9]*|\d+", cls.__name__.replace("MatMul", "Matmul"))
+    words = re.findall(
+        r"[A-Z]+(?![a-z])|[A-Z][a-z0-9]*|\d+", cls.__name__.replace("MatMul", "Matmul")
+    )
     return "-".join(word.lower() for word in words)
 
 
@@ -141,7 +143,9 @@ class ModelPass(BasePass):
     changes it made.
     """
 
-    def transform(self, model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, list[str]]:
+    def transform(
+        self, model: onnx.ModelProto, target: Target
+    ) -> tuple[onnx.ModelProto, list[str]]:
         """The new model and one line per change; the same model and no lines when none is due."""
         raise TypeError(f"{type(self).__name__} does not define transform()")
 

@@ -86,7 +86,9 @@ class Emitter:
             array = array.astype(np.float32 if array.dtype.kind == "f" else np.int64)
         key = (str(array.dtype), array.shape, array.tobytes())
         if key not in self._constants:
-            self._constants[key] = gs.Constant("constant", np.ascontiguousarray(array).reshape(array.shape))
+            self._constants[key] = gs.Constant(
+                "constant", np.ascontiguousarray(array).reshape(array.shape)
+            )
         return self._constants[key]
 
     def ints(self, values: Sequence[int]) -> gs.Constant:
@@ -157,7 +159,11 @@ class Emitter:
         steps: Sequence[int] | None = None,
     ) -> gs.Variable:
         """Cut along some axes; starts and ends may be run-time tensors of opset 10 or later."""
-        if self.opset < 10 and not isinstance(starts, gs.Tensor) and not isinstance(ends, gs.Tensor):
+        if (
+            self.opset < 10
+            and not isinstance(starts, gs.Tensor)
+            and not isinstance(ends, gs.Tensor)
+        ):
             if steps is None or all(s == 1 for s in steps):
                 return self("Slice", x, starts=list(starts), ends=list(ends), axes=list(axes))
         given = [v if isinstance(v, gs.Tensor) else self.ints(v) for v in (starts, ends)]

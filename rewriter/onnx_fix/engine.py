@@ -172,8 +172,6 @@ class _Edit:
         swaps = self._swaps(rewrite)
         taken = {id(t): out for out, t in swaps}
         base = next((t.name for t in anchor.outputs if t.name), label)
-        for pair in rewrite.replaces:
-            self.model.pin_type(pair[0])
         for node in old:
             self._kill(node)
         rename: dict[int, gs.Tensor] = {}

@@ -17,6 +17,14 @@ class UsageError(OnnxFixError):
     """Wrong options, an output that may not be written, a target nobody knows."""
 
 
+class OptionError(UsageError):
+    """An option of a pass that does not exist or has a value of the wrong type."""
+
+    def __init__(self, message: str, option: str) -> None:
+        super().__init__(message)
+        self.option = option
+
+
 class ModelError(OnnxFixError):
     """The model file cannot be read, or is not a model that can be worked on."""
 

@@ -114,7 +114,6 @@ class Model:
             if raw.owner is not None:
                 self._inner.setdefault(id(raw.owner), []).append(by_raw[id(raw)])
         self._types: dict[int, TypeInfo] = {}
-        self._pinned: dict[int, TypeInfo] = {}
         self._types_stale = True
         self._const = constants.Constness(self)
 
@@ -182,16 +181,6 @@ class Model:
                     if self._outputs[id(tensor)] == 0:
                         del self._outputs[id(tensor)]
 
-    def pin_type(self, tensor: gs.Tensor) -> None:
-        """Keep what is known of a tensor's type now, whoever makes it from now on."""
-        known = self.type_of(tensor) if not self._types_stale else self._types.get(id(tensor))
-        if known is not None and known.dtype is not None:
-            self._pinned[id(tensor)] = known
-
-    def pinned_types(self) -> dict[int, TypeInfo]:
-        """The types kept by ``pin_type``, by identity of the tensor."""
-        return dict(self._pinned)
-
     def inner_scopes(self, node: gs.Node) -> list[Scope]:
         """The scopes of a node's subgraphs, in the order of its attributes."""
         return self._inner.get(id(node), [])
@@ -240,13 +229,11 @@ class Model:
             )
         if self._types_stale:
             self._types_stale = False
-            shapes.infer(self)
+            if not self._types:
+                self._types.update(shapes.infer_all(self))
+            shapes.Sweep(self, self._types).run()
         found = self._types.get(id(tensor))
         return found if found is not None else TypeInfo()
-
-    def set_types(self, types: dict[int, TypeInfo]) -> None:
-        """Keep inferred types, by identity of the tensor."""
-        self._types = types
 
     def constness(self, tensor: gs.Tensor) -> Constness:
         """Whether a tensor is an initializer, foldable, or a run-time value."""
@@ -332,7 +319,9 @@ class Model:
 
     def _write_functions(self, model: ModelProto) -> None:
         functions = (s for s in self.scopes if s.kind == "function")
-        for scope, origin, target in zip(functions, self.proto.functions, model.functions, strict=True):
+        for scope, origin, target in zip(
+            functions, self.proto.functions, model.functions, strict=True
+        ):
             del target.node[:]
             for constant in self._live_added(scope):
                 node = target.node.add()
@@ -409,7 +398,9 @@ class Model:
         inputs = [t.name for t in node.inputs]
         outputs = [t.name for t in node.outputs]
         renamed = list(origin.input) != inputs or list(origin.output) != outputs
-        holds = [a for a in origin.attribute if a.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS)]
+        holds = [
+            a for a in origin.attribute if a.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS)
+        ]
         heavy = limit is not None and any(
             a.type == AttributeProto.TENSOR and is_heavy(a.t, limit) for a in origin.attribute
         )
@@ -438,7 +429,6 @@ class Model:
                     copy.Clear()
                 self._write_graph(next(inner), graph, copy, limit)
         return proto
-
 
 
 def _import(place: ModelProto | FunctionProto, domain: str) -> None:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from onnx_fix import registry
 from onnx_fix.contract import BasePass
 from onnx_fix.engine import Step
-from onnx_fix.errors import PipelineError, UsageError
+from onnx_fix.errors import OptionError, PipelineError, UsageError
 from onnx_fix.scope import node_label
 
 PIPELINE_VERSION = 1
@@ -61,8 +61,8 @@ class PassEntry(_Strict):
         only, but = self.only, self.except_
         if only is None and but is None:
             return None
-        return lambda node: (only is None or only.matches(node)) and not (
-            but is not None and but.matches(node)
+        return lambda node: (
+            (only is None or only.matches(node)) and not (but is not None and but.matches(node))
         )
 
 
@@ -121,7 +121,9 @@ class Pipeline(_Strict):
         more: dict[str, type[BasePass]] = {}
         for source in self.custom:
             more.update(registry.load_custom(source, base_dir or Path()))
-        return [Step(configure(registry.get(e.name, more), e.options), e.where()) for e in self.passes]
+        return [
+            Step(configure(registry.get(e.name, more), e.options), e.where()) for e in self.passes
+        ]
 
     def to_yaml(self) -> str:
         """The file that reads back as this pipeline; what has its default is left out."""
@@ -138,7 +140,7 @@ def configure(cls: type[BasePass], options: Mapping[str, object]) -> BasePass:
     """An instance of a pass with the given options.
 
     Raises:
-        UsageError: an unknown option (with the nearest known one) or a value of the wrong type.
+        OptionError: an unknown option (with the nearest known one) or a value of the wrong type.
     """
     known = [f.name for f in fields(cls)]
     for option in options:
@@ -146,14 +148,15 @@ def configure(cls: type[BasePass], options: Mapping[str, object]) -> BasePass:
             near = difflib.get_close_matches(option, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             has = f"it has: {', '.join(known)}" if known else "it has none"
-            raise UsageError(f"{cls.name} has no option '{option}'{hint} ({has})")
+            raise OptionError(f"{cls.name} has no option '{option}'{hint} ({has})", option)
     try:
         return TypeAdapter(cls).validate_python(dict(options))
     except ValidationError as error:
         first = error.errors()[0]
         option = ".".join(str(p) for p in first["loc"])
-        raise UsageError(
-            f"option {option} of {cls.name}: {first['msg']}, not {first['input']!r}"
+        raise OptionError(
+            f"option {option} of {cls.name}: {first['msg']}, not {first['input']!r}",
+            str(first["loc"][0]),
         ) from error
 
 
@@ -202,14 +205,10 @@ def parse_pipeline(text: str, where: str, base_dir: Path) -> Pipeline:
     for number, entry in enumerate(pipeline.passes):
         place: tuple[int | str, ...] = ("passes", number)
         try:
-            cls = registry.get(entry.name, more)
-            place = ("passes", number, "options")
-            for option in entry.options:
-                if option not in {f.name for f in fields(cls)}:
-                    place = (*place, option)
-                    break
-            configure(cls, entry.options)
+            configure(registry.get(entry.name, more), entry.options)
         except UsageError as error:
+            if isinstance(error, OptionError):
+                place = ("passes", number, "options", error.option)
             raise PipelineError(f"{where}:{_line(root, place)}: {error}") from error
     return pipeline
 

@@ -92,7 +92,11 @@ def get(name: str, more: dict[str, type[BasePass]] | None = None) -> type[BasePa
     if name in known:
         return known[name]
     near = difflib.get_close_matches(name, known, n=2)
-    hint = f"; did you mean {' or '.join(near)}?" if near else f"; known are {', '.join(sorted(known))}"
+    hint = (
+        f"; did you mean {' or '.join(near)}?"
+        if near
+        else f"; known are {', '.join(sorted(known))}"
+    )
     raise UsageError(f"there is no pass called '{name}'{hint}")
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from onnx_fix import registry
 from onnx_fix.api import describe
@@ -45,12 +44,14 @@ def render_report(
         + (f"{count} change{'s'[: count != 1]}" if count else f"no changes {verb} needed")
     )
     if count:
-        console.print(_passes(report))
+        _passes(console, report)
     if verbose:
         for change in report.changes:
             note = f" ({change.note})" if change.note else ""
-            console.print(f"  {change.number}. {escape(describe(change))}, "
-                          f"{change.exactness.value}{escape(note)}")
+            console.print(
+                f"  {change.number}. {escape(describe(change))}, "
+                f"{change.exactness.value}{escape(note)}"
+            )
     else:
         _notes(console, report)
     _skips(console, report, verbose)
@@ -61,25 +62,32 @@ def render_report(
         console.print(f"written: {escape(str(output))}")
 
 
-def _passes(report: Report) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for title in ("pass", "changes", "what", "exactness"):
-        table.add_column(title, justify="right" if title == "changes" else "left")
+def _columns(console: Console, rows: list[tuple[str, ...]]) -> None:
+    """Print aligned columns, the last one as long as it is: nothing is cut or wrapped by us."""
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]) - 1)]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        console.print(escape("  ".join(["", *cells, row[-1]])))
+
+
+def _passes(console: Console, report: Report) -> None:
+    rows = [("pass", "changes", "exactness", "what")]
     for name in dict.fromkeys(c.pass_name for c in report.changes):
         mine = [c for c in report.changes if c.pass_name == name]
-        old = Counter(" + ".join(c.old_ops) for c in mine if c.old_ops)
+        old = dict.fromkeys(" + ".join(c.old_ops) for c in mine if c.old_ops)
         new = list(dict.fromkeys(op for c in mine for op in c.new_ops))
-        made = ", ".join(new[:6]) + (", ..." if len(new) > 6 else "") if new else "constant or nothing"
-        what = ", ".join(f"{op}" for op, _ in old.most_common(4))
-        exact = sorted({c.exactness.value for c in mine})
-        table.add_row(name, str(len(mine)), escape(f"{what} -> {made}"), ", ".join(exact))
-    return table
+        made = ", ".join(new[:6]) + (", ..." if len(new) > 6 else "") or "constant or nothing"
+        exact = ", ".join(sorted({c.exactness.value for c in mine}))
+        rows.append((name, str(len(mine)), exact, f"{', '.join(list(old)[:4])} -> {made}"))
+    _columns(console, rows)
 
 
 def _notes(console: Console, report: Report) -> None:
     notes = Counter(c.note for c in report.changes if c.note)
     for note, times in notes.most_common():
-        console.print(f"  note ({times}x): {escape(note)}" if times > 1 else f"  note: {escape(note)}")
+        console.print(
+            f"  note ({times}x): {escape(note)}" if times > 1 else f"  note: {escape(note)}"
+        )
 
 
 def _skips(console: Console, report: Report, verbose: int) -> None:
@@ -91,9 +99,7 @@ def _skips(console: Console, report: Report, verbose: int) -> None:
     for (name, op, reason), nodes in groups.items():
         shown = nodes if verbose else nodes[:3]
         more = f" and {len(nodes) - len(shown)} more" if len(nodes) > len(shown) else ""
-        console.print(
-            f"  {name}: {op} {escape(', '.join(shown))}{more}: {escape(reason)}"
-        )
+        console.print(f"  {name}: {op} {escape(', '.join(shown))}{more}: {escape(reason)}")
 
 
 def _left(console: Console, report: Report, verbose: int) -> None:
@@ -104,7 +110,9 @@ def _left(console: Console, report: Report, verbose: int) -> None:
     elif not report.doubtful:
         console.print(f"nothing is left that {target} is known to refuse")
     if report.doubtful:
-        console.print(f"{len(report.doubtful)} nodes of which nobody can say whether {target} takes them:")
+        console.print(
+            f"{len(report.doubtful)} nodes of which nobody can say whether {target} takes them:"
+        )
         _blockers(console, report.doubtful, verbose)
 
 
@@ -134,13 +142,10 @@ def _comparison(console: Console, report: Report) -> None:
 def render_passes() -> None:
     """Print every installed pass with its first line of documentation."""
     console = Console(highlight=False, soft_wrap=True)
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for title in ("pass", "stage", "what it does"):
-        table.add_column(title)
     order = registry.default_order(registry.installed().values())
-    for cls in order:
-        table.add_row(cls.name, cls.stage.name.lower(), escape(_doc(cls).splitlines()[0]))
-    console.print(table)
+    rows = [("pass", "stage", "what it does")]
+    rows += [(c.name, c.stage.name.lower(), _doc(c).splitlines()[0]) for c in order]
+    _columns(console, rows)
 
 
 def render_pass(name: str) -> None:

@@ -15,9 +15,7 @@ from onnx_fix.save import external_files, save
 _LIBRARIES = ("onnx-fix", "onnx", "onnx-graphsurgeon", "onnxruntime", "onnxsim", "numpy")
 
 
-def write_repro(
-    folder: Path, before: Model, pass_: BasePass, change: Change, message: str
-) -> None:
+def write_repro(folder: Path, before: Model, pass_: BasePass, change: Change, message: str) -> None:
     """Write the model right before a change, a pipeline of that change alone, and how to run it.
 
     Raises:

@@ -15,6 +15,9 @@ from onnx_fix.errors import ModelError, UsageError
 from onnx_fix.model import stored_tensors
 from onnx_fix.weights import data_path, external_location, is_external
 
+_FICLONE = 0x40049409
+"""ioctl request of Linux (ioctl_ficlone(2)); other systems refuse it."""
+
 LARGEST = 2**31 - 1
 """Bytes that one protobuf message may have; larger weights must lie in files of their own."""
 
@@ -42,11 +45,15 @@ def check_output(output: Path, source: Path | None, *, force: bool) -> None:
             folder.
     """
     if source is not None and output.exists() and output.resolve() == source.resolve():
-        raise UsageError(f"{output} is the input; choose another output (the input is never changed)")
+        raise UsageError(
+            f"{output} is the input; choose another output (the input is never changed)"
+        )
     if source is not None and output.exists() and os.path.samefile(output, source):
         raise UsageError(f"{output} is a link to the input; choose another output")
     if output.is_dir():
-        raise UsageError(f"{output} is a folder; name the file to write, such as {output / 'fixed.onnx'}")
+        raise UsageError(
+            f"{output} is a folder; name the file to write, such as {output / 'fixed.onnx'}"
+        )
     if output.exists() and not force:
         raise UsageError(f"{output} exists; pass --force to replace it")
     folder = output.parent
@@ -66,8 +73,8 @@ def save(
 ) -> None:
     """Write a model (or the bytes of one) with its external data beside it.
 
-    Data files are hard-linked where the file system allows, else copied by the operating system;
-    their bytes never pass through Python. Everything is prepared under temporary names and
+    Data files in another folder are cloned where the file system can, else copied by the operating
+    system; their bytes never pass through Python objects. Everything is prepared under temporary names and
     renamed, the data before the model, so that no reader sees half a model.
 
     Args:
@@ -108,7 +115,7 @@ def save(
         staged: list[tuple[Path, Path]] = []
         for number, (place, file) in enumerate(wanted.items()):
             temporary = staging / str(number)
-            _link_or_copy(file, temporary)
+            _copy(file, temporary)
             staged.append((temporary, place))
         temporary = staging / "model"
         temporary.write_bytes(data)
@@ -133,8 +140,23 @@ def _staging(folder: Path) -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _link_or_copy(source: Path, target: Path) -> None:
+def _copy(source: Path, target: Path) -> None:
+    """Share the blocks where the file system can, else let the operating system copy.
+
+    Neither hard nor symbolic links are made: onnx refuses to load weights through either.
+    """
+    with source.open("rb") as read, target.open("wb") as written:
+        if _clone(read.fileno(), written.fileno()):
+            return
+    shutil.copyfile(source, target)
+
+
+def _clone(source: int, target: int) -> bool:
+    """Clone a file by its blocks (FICLONE of Linux); False where that is not possible."""
     try:
-        os.link(source.resolve(), target)
-    except OSError:
-        shutil.copyfile(source, target)
+        import fcntl
+
+        fcntl.ioctl(target, _FICLONE, source)
+    except (ImportError, OSError):
+        return False
+    return True

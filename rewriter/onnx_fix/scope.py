@@ -122,7 +122,9 @@ class Scope:
         """Whether the tensor is an initializer, could be folded into one, or is a run-time value."""
         return self.model.constness(tensor)
 
-    def constant(self, tensor: gs.Tensor, *, limit: int | None = SMALL) -> NDArray[np.generic] | None:
+    def constant(
+        self, tensor: gs.Tensor, *, limit: int | None = SMALL
+    ) -> NDArray[np.generic] | None:
         """The value of an initializer or Constant node, or None.
 
         Tensors of more than ``limit`` elements are not read (``limit=None`` reads any size).

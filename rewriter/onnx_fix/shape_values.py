@@ -33,28 +33,30 @@ class ShapeValues:
         self._scope = scope
         self._types = types
         self._values: dict[int, Value | None] = {}
-        self._news: dict[int, TypeInfo] = {}
 
-    def improvements(self) -> dict[int, TypeInfo]:
-        """Types that say more than those given, for the outputs of shape-driven nodes."""
-        for node in self._scope.graph.nodes:
-            if not self._model.alive(node) or not is_standard(node):
-                continue
-            follow = _FOLLOW.get(node.op)
-            if follow is not None:
-                self._values[id(node.outputs[0])] = follow(self, node)
-            result = _RESULT.get(node.op)
-            if result is not None:
-                self._learn(node, result(self, node))
-        return self._news
+    def follow(self, node: gs.Node) -> TypeInfo | None:
+        """Take in one node, in execution order; what its value or shape operand says of its output."""
+        if not is_standard(node):
+            return None
+        result = _RESULT.get(node.op)
+        driven = None
+        if result is not None:
+            shape = result(self, node)
+            dtype = self._dtype(node)
+            if shape is not None and dtype is not None:
+                driven = TypeInfo(dtype, shape)
+        follow = _FOLLOW.get(node.op)
+        if follow is not None:
+            self._values[id(node.outputs[0])] = follow(self, node)
+        return driven
 
     # -- access -----------------------------------------------------------------------------------
 
     def info(self, tensor: gs.Tensor) -> TypeInfo:
-        """The type of a tensor, counting what was learnt in this sweep."""
+        """The type of a tensor as far as it is known by now."""
         if isinstance(tensor, gs.Constant):
             return self._model.type_of(tensor)
-        return self._news.get(id(tensor)) or self._types.get(id(tensor)) or TypeInfo()
+        return self._types.get(id(tensor)) or TypeInfo()
 
     def value(self, tensor: gs.Tensor) -> Value | None:
         """The elements of a small integer tensor of rank 0 or 1, or None."""
@@ -81,26 +83,6 @@ class ShapeValues:
         if "axes" in node.attrs:
             return list(node.attrs["axes"])
         return self.numbers(node.inputs[1]) if len(node.inputs) > 1 else None
-
-    def _learn(self, node: gs.Node, shape: tuple[Dim, ...] | None) -> None:
-        if shape is None:
-            return
-        out = node.outputs[0]
-        known = self.info(out)
-        dtype = known.dtype or self._dtype(node)
-        if dtype is None:
-            return
-        if known.shape is not None and len(known.shape) == len(shape):
-            merged = tuple(
-                a if isinstance(a, int) or b is None else b
-                for a, b in zip(known.shape, shape, strict=True)
-            )
-        elif known.shape is None:
-            merged = shape
-        else:
-            return
-        if merged != known.shape:
-            self._news[id(out)] = TypeInfo(dtype, merged)
 
     def _dtype(self, node: gs.Node) -> int | None:
         if node.op == "ConstantOfShape":
@@ -175,8 +157,10 @@ def _concat(values: ShapeValues, node: gs.Node) -> Value | None:
 
 
 def _reshaped(values: ShapeValues, node: gs.Node) -> Value | None:
-    rank = values.info(node.outputs[0]).shape
-    return values.value(node.inputs[0]) if rank is not None and len(rank) <= 1 else None
+    value = values.value(node.inputs[0])
+    out = values.info(node.outputs[0]).shape
+    one = node.op == "Reshape" and len(_reshape(values, node) or (0, 0)) <= 1
+    return value if one or (out is not None and len(out) <= 1) else None
 
 
 def _squeezed(values: ShapeValues, node: gs.Node) -> Value | None:

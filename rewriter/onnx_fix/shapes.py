@@ -1,9 +1,10 @@
 """Types and shapes of all tensors of a model.
 
-``onnx.shape_inference`` does the work; it stops at most Reshape and Expand nodes that older
-exporters write, because their shape operand is assembled from Shape, Gather and Concat. So the
-small integer tensors are followed here symbolically, what follows for the shapes is handed to the
-next run of the inference, and so on until nothing new is found.
+``onnx.shape_inference`` goes over the whole model once. It stops at most Reshape and Expand nodes
+that older exporters write, because their shape operand is assembled from Shape, Gather and Concat;
+so a sweep in execution order follows the small integer tensors symbolically (``shape_values``) and
+asks onnx again, node by node, wherever more is known of the inputs than before. After a rewrite
+only such a sweep is needed: what was known of the tensors that stayed still holds.
 """
 
 from __future__ import annotations
@@ -13,7 +14,15 @@ from typing import TYPE_CHECKING
 
 import onnx
 import onnx_graphsurgeon as gs
-from onnx import AttributeProto, GraphProto, ModelProto, ValueInfoProto
+from onnx import (
+    AttributeProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    TypeProto,
+    numpy_helper,
+)
 from onnx.shape_inference import InferenceError
 
 from onnx_fix.scope import Scope, TypeInfo
@@ -23,37 +32,27 @@ from onnx_fix.target.facts import Dim
 if TYPE_CHECKING:
     from onnx_fix.model import Model
 
-_MOST_ROUNDS = 6
 _ANONYMOUS = "unk__"
-"""Prefix of the symbols that onnx's inference invents; they are kept, being distinct symbols."""
+"""Start of the symbols that onnx's inference invents for dims it knows nothing of."""
+
+_MOST_DATA = 64
+"""Constants of at most this many elements are shown to onnx as values (axes, sizes, splits)."""
 
 
-def infer(model: Model) -> None:
-    """Find types and shapes of every tensor and hand them to the model (``Model.set_types``)."""
-    proto = model.skeleton()
+def infer_all(model: Model) -> dict[int, TypeInfo]:
+    """What onnx finds for the whole model, by identity of the tensor."""
     found: dict[int, TypeInfo] = {}
-    model.set_types(found)
-    pinned = model.pinned_types()
-    _add(proto, model, pinned)
-    extra: dict[int, TypeInfo] = {}
-    for _ in range(_MOST_ROUNDS):
-        inferred = _run(proto)
-        found.clear()
-        for scope, graph in _pairs(model, inferred):
-            _read(scope, graph, found)
-        for key, info in pinned.items():
-            found.setdefault(key, info)
-        news = {}
-        for scope in model.scopes:
-            if scope.kind != "function":
-                news.update(ShapeValues(model, scope, found).improvements())
-        if all(extra.get(key) == info for key, info in news.items()):
-            break
-        found.update(news)
-        extra.update(news)
-        _add(proto, model, extra)
-    for key, info in extra.items():
-        found[key] = _better(found.get(key), info)
+    proto = _run(model.skeleton())
+    for scope, graph in _pairs(model, proto):
+        for values in (graph.value_info, graph.output, graph.input):
+            for value in values:
+                tensor = scope.tensors.get(value.name)
+                if tensor is None or isinstance(tensor, gs.Constant):
+                    continue
+                info = type_info(value.type)
+                if info.dtype is not None or info.shape is not None:
+                    found[id(tensor)] = info
+    return found
 
 
 def _run(proto: ModelProto) -> ModelProto:
@@ -67,12 +66,120 @@ def _run(proto: ModelProto) -> ModelProto:
             return proto
 
 
-def _better(known: TypeInfo | None, more: TypeInfo) -> TypeInfo:
+def _pairs(model: Model, proto: ModelProto) -> Iterator[tuple[Scope, GraphProto]]:
+    """Every graph scope of the model with the graph of the same place in ``proto``."""
+
+    def walk(scope: Scope, graph: GraphProto) -> Iterator[tuple[Scope, GraphProto]]:
+        yield scope, graph
+        alive = (n for n in scope.graph.nodes if model.alive(n))
+        for node, origin in zip(alive, graph.node, strict=True):
+            inner = model.inner_scopes(node)
+            if inner:
+                graphs = [
+                    g
+                    for a in origin.attribute
+                    for g in ([a.g] if a.type == AttributeProto.GRAPH else a.graphs)
+                ]
+                for inner_scope, inner_graph in zip(inner, graphs, strict=True):
+                    yield from walk(inner_scope, inner_graph)
+
+    yield from walk(model.main, proto.graph)
+
+
+class Sweep:
+    """One pass over the nodes of a model that improves the types found so far, in place."""
+
+    def __init__(self, model: Model, types: dict[int, TypeInfo]) -> None:
+        self._model = model
+        self._types = types
+        self._improved: set[int] = set()
+        imports = {o.domain: o.version for o in model.proto.opset_import}
+        self._imports = [onnx.helper.make_opsetid(d, v) for d, v in imports.items()]
+
+    def run(self) -> None:
+        """Go over all graphs, outer ones first; bodies of functions have no types."""
+        for scope in self._model.scopes:
+            if scope.kind == "function":
+                continue
+            values = ShapeValues(self._model, scope, self._types)
+            for node in scope.graph.nodes:
+                if not self._model.alive(node):
+                    continue
+                if self._worth_asking(node):
+                    for tensor, info in self._ask(scope, node):
+                        self._learn(tensor, info)
+                driven = values.follow(node)
+                if driven is not None:
+                    self._learn(node.outputs[0], driven)
+
+    def _worth_asking(self, node: gs.Node) -> bool:
+        """Whether more is known of the inputs than when the outputs were last looked at."""
+        return any(id(t) in self._improved for t in node.inputs) or any(
+            t.name and id(t) not in self._types for t in node.outputs
+        )
+
+    def _learn(self, tensor: gs.Tensor, info: TypeInfo) -> None:
+        before = self._types.get(id(tensor))
+        after = better(before, info)
+        if after != before:
+            self._types[id(tensor)] = after
+            self._improved.add(id(tensor))
+
+    def _ask(self, scope: Scope, node: gs.Node) -> Iterator[tuple[gs.Tensor, TypeInfo]]:
+        """What onnx infers for one node from the types of its inputs."""
+        proto = self._model.origin(node)
+        if proto is None or any(isinstance(v, gs.Graph) for v in node.attrs.values()):
+            return
+        try:
+            schema = onnx.defs.get_schema(node.op, scope.opset, node.domain or "")
+        except onnx.defs.SchemaError:
+            return
+        types: dict[str, TypeProto] = {}
+        data: dict[str, TensorProto] = {}
+        for tensor in node.inputs:
+            if not tensor.name:
+                continue
+            info = self._info(tensor)
+            if info.dtype is None:
+                return
+            types[tensor.name] = onnx.helper.make_tensor_type_proto(info.dtype, info.shape)
+            value = self._model.value(tensor, limit=_MOST_DATA) if _is_data(info) else None
+            if value is not None:
+                data[tensor.name] = numpy_helper.from_array(value, tensor.name)
+        asked = NodeProto()
+        asked.CopyFrom(proto)
+        del asked.input[:]
+        asked.input.extend(t.name for t in node.inputs)
+        del asked.output[:]
+        asked.output.extend(t.name for t in node.outputs)
+        try:
+            inferred = onnx.shape_inference.infer_node_outputs(
+                schema, asked, types, data, opset_imports=self._imports
+            )
+        except (InferenceError, RuntimeError, ValueError):
+            return
+        for tensor in node.outputs:
+            if tensor.name in inferred:
+                yield tensor, type_info(inferred[tensor.name])
+
+    def _info(self, tensor: gs.Tensor) -> TypeInfo:
+        if isinstance(tensor, gs.Constant):
+            return self._model.type_of(tensor)
+        return self._types.get(id(tensor), TypeInfo())
+
+
+def _is_data(info: TypeInfo) -> bool:
+    """Whether a tensor may be a list of axes, sizes or scales, whose value decides on shapes."""
+    return info.shape is not None and len(info.shape) <= 1
+
+
+def better(known: TypeInfo | None, more: TypeInfo) -> TypeInfo:
     """Join two statements about one tensor, the more precise one winning in every place."""
     if known is None:
         return more
     if known.shape is None or more.shape is None or len(known.shape) != len(more.shape):
-        return TypeInfo(known.dtype or more.dtype, more.shape or known.shape)
+        shape = more.shape if known.shape is None else known.shape
+        return TypeInfo(known.dtype or more.dtype, shape)
     dims = tuple(_better_dim(a, b) for a, b in zip(known.shape, more.shape, strict=True))
     return TypeInfo(known.dtype or more.dtype, dims)
 
@@ -85,41 +192,12 @@ def _better_dim(a: Dim, b: Dim) -> Dim:
     return b if a.startswith(_ANONYMOUS) else a
 
 
-def _pairs(model: Model, proto: ModelProto) -> Iterator[tuple[Scope, GraphProto]]:
-    """Every graph scope of the model with the graph of the same place in ``proto``."""
-
-    def walk(scope: Scope, graph: GraphProto) -> Iterator[tuple[Scope, GraphProto]]:
-        yield scope, graph
-        alive = (n for n in scope.graph.nodes if model.alive(n))
-        for node, origin in zip(alive, graph.node, strict=True):
-            graphs = [
-                g
-                for a in origin.attribute
-                for g in ([a.g] if a.type == AttributeProto.GRAPH else a.graphs)
-            ]
-            for inner, inner_graph in zip(model.inner_scopes(node), graphs, strict=True):
-                yield from walk(inner, inner_graph)
-
-    yield from walk(model.main, proto.graph)
-
-
-def _read(scope: Scope, graph: GraphProto, found: dict[int, TypeInfo]) -> None:
-    for values in (graph.value_info, graph.output, graph.input):
-        for value in values:
-            tensor = scope.tensors.get(value.name)
-            if tensor is None or isinstance(tensor, gs.Constant):
-                continue
-            info = type_info(value)
-            if info.dtype is not None or info.shape is not None:
-                found[id(tensor)] = info
-
-
-def type_info(value: ValueInfoProto) -> TypeInfo:
-    """What a value info says; nothing for sequences, maps and optionals."""
-    kind = value.type.WhichOneof("value")
+def type_info(value: TypeProto) -> TypeInfo:
+    """What a type says of a tensor; nothing for sequences, maps and optionals."""
+    kind = value.WhichOneof("value")
     if kind not in ("tensor_type", "sparse_tensor_type"):
         return TypeInfo()
-    tensor = getattr(value.type, kind)
+    tensor = getattr(value, kind)
     shape: tuple[Dim, ...] | None = None
     if tensor.HasField("shape"):
         shape = tuple(
@@ -128,20 +206,3 @@ def type_info(value: ValueInfoProto) -> TypeInfo:
         )
     return TypeInfo(tensor.elem_type or None, shape)
 
-
-def _add(proto: ModelProto, model: Model, infos: dict[int, TypeInfo]) -> None:
-    """Write types into the value infos of a skeleton."""
-    if not infos:
-        return
-    for scope, graph in _pairs(model, proto):
-        have = {v.name: v for v in graph.value_info}
-        fixed = {v.name for v in (*graph.input, *graph.output)}
-        for name, tensor in scope.tensors.items():
-            info = infos.get(id(tensor))
-            if info is None or info.dtype is None or name in fixed:
-                continue
-            value = have.get(name)
-            if value is None:
-                value = graph.value_info.add()
-                value.name = name
-            value.type.CopyFrom(onnx.helper.make_tensor_type_proto(info.dtype, info.shape))

@@ -74,7 +74,9 @@ def assert_same_outputs(
 ) -> None:
     """Run both models on the same feeds; dtype, shape, NaN pattern and values must agree."""
     run = run_reference if reference else run_model
-    for output, want, have in zip(before.graph.output, run(before, feeds), run(after, feeds), strict=True):
+    for output, want, have in zip(
+        before.graph.output, run(before, feeds), run(after, feeds), strict=True
+    ):
         assert want.dtype == have.dtype, (output.name, want.dtype, have.dtype)
         assert want.shape == have.shape, (output.name, want.shape, have.shape)
         if exact:

@@ -15,6 +15,7 @@ from onnx_fix.target import NOT_EVALUATED, REFUSING_EFFECTS, load_target
 from onnx_fix.target.conditions import holds
 from onnx_fix.target.data import Release, main_line, read
 from onnx_fix.target.dtypes import NAMES
+from onnx_fix.target.general import NOT_EVALUATED as GENERAL_NOT_EVALUATED
 from onnx_fix.target.kinds import EVALUATORS
 
 Use = tuple[tuple[str, ...], dict[str, Any]]
@@ -341,5 +342,39 @@ def test_intervals_name_listed_releases() -> None:
 
 
 def test_effect_none_is_no_finding(build: Any) -> None:
-    node = build("MaxPool", X4, storage_order=1)
+    node = build("MaxPool", X4, storage_order=1, kernel_shape=[3, 3])
     assert load_target("8.6").judge(node).status == "supported"
+
+
+def test_general_facts_are_evaluated_or_explained() -> None:
+    facts = read("facts")["general"]
+    ruled = {fact["id"] for fact in facts if "rule" in fact}
+    assert ruled | set(GENERAL_NOT_EVALUATED) == {fact["id"] for fact in facts}
+    assert not ruled & set(GENERAL_NOT_EVALUATED)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["facts", "messages", "operators", "plugins", "releases", "restrictions", "trtexec"],
+)
+def test_data_files_name_known_levels_of_evidence(name: str) -> None:
+    levels = {"source", "header", "doc", "changelog", "probe", "inferred"}
+
+    def check(value: Any) -> None:
+        if isinstance(value, dict):
+            assert value.get("evidence", "source") in levels, value
+            for inner in value.values():
+                check(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                check(inner)
+
+    check(read(name))
+
+
+def test_types_are_those_of_onnx() -> None:
+    for number, name in NAMES.items():
+        onnx_name = onnx.TensorProto.DataType.Name(number) if number < 25 else ""
+        same = {"FP32": "FLOAT", "FP16": "FLOAT16", "BF16": "BFLOAT16", "FP8": "FLOAT8E4M3FN",
+                "FP4": "FLOAT4E2M1"}.get(name, name.replace("FP8_", "FLOAT8"))  # fmt: skip
+        assert not onnx_name or onnx_name == same

@@ -157,9 +157,10 @@ def test_silent_faults_refuse(build: Any) -> None:
         ("trt-8.5", "TopK", ("?", "const INT64[1]=3"), {}),
         ("trt-8.2", "Clip", ("?", "FP32[]"), {}),
         ("trt-8.6", "MatMul", ("?", "?"), {}),
-        ("trt-8.6", "Gemm", ("FP32", "FP32"), {}),
+        ("trt-8.6", "ConvTranspose", ("FP32", "const FP32"), {}),
+        ("trt-8.6", "Loop", ("INT64[]", "", "FP32"), {"body": object()}),
         ("trt-8.6", "MaxPool", ("FP32",), {}),
-        ("trt-8.6", "GridSample", ("FP32", "FP32"), {}),
+        ("trt-8.6", "GridSample", ("FP32", "FP32"), {"opset": 16}),
         ("trt-8.6", "Einsum", ("FP32[2]",), {"unresolved": ("equation",)}),
         ("trt-7.2", "Softmax", ("FP32",), {"axis": 1}),
         ("trt-8.6", "Pad", ("FP32[2,2]", "INT64[4]"), {"unresolved": ("mode",)}),
@@ -174,6 +175,12 @@ def test_what_is_not_known_is_unknown(
     verdict = judge(target, build, op, *inputs, **settings)
     assert verdict.status == MAYBE, verdict
     assert all(not finding.certain for finding in verdict.findings)
+
+
+def test_ranks_that_onnx_asks_for_raise_no_doubt(build: Any) -> None:
+    assert judge("trt-8.6", build, "Gemm", "FP32", "FP32").status == YES
+    assert judge("trt-8.6", build, "Conv", "FP32", "const FP32[1,1,3,3]").status == YES
+    assert judge("trt-8.6", build, "MaxPool", "FP32", kernel_shape=[3, 3]).status == YES
 
 
 def test_int64_is_int32_before_9(build: Any) -> None:
@@ -212,8 +219,16 @@ def test_types_never_taken(build: Any) -> None:
 
 def test_uint8(build: Any) -> None:
     assert judge("8.4", build, "Identity", "UINT8[2]").status == NO
+    for target, status in (("7.2", NO), ("8.0", YES)):
+        assert judge(target, build, "Identity", "const UINT8[2]").status == status
     assert judge("8.6", build, "Cast", "UINT8[2]", outputs=("FP32[2]",)).status == YES
     assert judge("8.6", build, "Add", "UINT8[2]", "UINT8[2]").status == MAYBE
+
+
+def test_cast_to_a_type_known_by_its_attribute_alone(build: Any) -> None:
+    for to, status in ((5, NO), (1, YES)):
+        assert judge("8.6", build, "Cast", "FP32[2]", to=to).status == status
+    assert judge("8.6", build, "Cast", "FP32[2]").status == MAYBE
 
 
 def test_rank_limit(build: Any) -> None:

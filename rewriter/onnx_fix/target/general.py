@@ -38,12 +38,14 @@ _UINT8_TAKEN = frozenset({"Cast", "Identity", "QuantizeLinear", "DequantizeLinea
 class General:
     """The general facts of one release, ready to be asked of many nodes.
 
-    ``refused`` maps ``TensorProto.DataType`` numbers to the fact that refuses them.
+    ``refused`` maps ``TensorProto.DataType`` numbers to the fact that refuses them; initializers
+    of the types in ``constants`` are taken all the same.
     """
 
     max_rank: int
     rank_fact: Mapping[str, Any]
     refused: Mapping[int, Mapping[str, Any]]
+    constants: frozenset[int]
     attributes: tuple[Mapping[str, Any], ...]
     source: str
     uint8_fact: Mapping[str, Any]
@@ -52,6 +54,7 @@ class General:
     def of(cls, release: Release, source: str) -> General:
         """Select the facts that hold at a release."""
         refused: dict[int, Mapping[str, Any]] = {}
+        constants: set[int] = set()
         attributes = []
         ranks: Mapping[str, Any] = {}
         uint8: Mapping[str, Any] = {}
@@ -64,9 +67,13 @@ class General:
                 attributes.append(fact)
             elif rule in ("refused", "unknown_before") and inside is (rule == "refused"):
                 refused.update({n: fact for n, name in NAMES.items() if name in fact["dtypes"]})
+            if "constants_since" in fact and release.at_least(fact["constants_since"]):
+                constants.update(n for n, name in NAMES.items() if name in fact["dtypes"])
             if rule == "unknown_before" and "UINT8" in fact["dtypes"]:
                 uint8 = fact
-        return cls(ranks["max"], ranks, refused, tuple(attributes), source, uint8)
+        return cls(
+            ranks["max"], ranks, refused, frozenset(constants), tuple(attributes), source, uint8
+        )
 
     def suspects(self, node: NodeFacts) -> bool:
         """Whether `findings` could find anything, at the cost of one look at each tensor."""
@@ -100,6 +107,8 @@ class General:
             fact = self.rank_fact
             found.append(self._finding(node, fact, "parse_or_build_error", why, tensor.name))
         fact_of_type = None if tensor.dtype is None else self.refused.get(tensor.dtype)
+        if tensor.constness == "initializer" and tensor.dtype in self.constants:
+            fact_of_type = None
         if fact_of_type is not None and tensor.dtype is not None:
             why = f"'{tensor.name}' is {NAMES[tensor.dtype]}, which this release does not take"
             found.append(self._finding(node, fact_of_type, "parse_error", why, tensor.name))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
 
@@ -84,6 +83,8 @@ def _nearest_rtx(version: str) -> Resolved:
 
 
 def _unknown(name: str) -> str:
+    import difflib  # only for this message
+
     known = known_targets()
     text = name.strip().lower()
     close = difflib.get_close_matches(text, [*known, "auto"], n=1, cutoff=0.5)

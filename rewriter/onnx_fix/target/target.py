@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from functools import cache
 
 from onnx_fix.target.data import Release, read
-from onnx_fix.target.detect import installed_target
 from onnx_fix.target.dispatch import (
     STANDARD_DOMAINS,
     Dispatch,
@@ -114,7 +113,11 @@ def load_target(name: str) -> Target:
     Raises:
         UsageError: nobody knows the name, or ``auto`` finds no TensorRT on this machine.
     """
-    return _target(resolve(installed_target() if name.strip().lower() == "auto" else name))
+    if name.strip().lower() == "auto":
+        from onnx_fix.target.detect import installed_target  # starts processes; seldom needed
+
+        name = installed_target()
+    return _target(resolve(name))
 
 
 def default_target() -> Target:

@@ -69,7 +69,7 @@ for _name, _scalar, _range in (
     ("INT2", "int2", (-2, 2)),
     ("UINT2", "uint2", (0, 4)),
 ):
-    if _name in _T.DataType.keys() and hasattr(ml_dtypes, _scalar):
+    if hasattr(_T, _name) and hasattr(ml_dtypes, _scalar):
         DTYPES[_T.DataType.Value(_name)] = getattr(ml_dtypes, _scalar)
         if _range:
             _INTEGERS[_T.DataType.Value(_name)] = _range

@@ -32,7 +32,7 @@ _MESSAGE_LENGTH = 600
 # What onnxruntime says where it has no kernel, does not know the operator, or not yet the opset.
 _LACKS = re.compile(
     r"NOT_IMPLEMENTED|Could not find an implementation|No Op registered for"
-    r"|is not a registered function/op|is under development"
+    r"|is not a registered function/op|is under development|If you need support create"
 )
 _IR_TOO_NEW = re.compile(r"max supported IR version: (\d+)")
 # Types that numpy has no dtype for, as onnxruntime names them.
@@ -180,9 +180,12 @@ class OnnxRuntime:
         import onnxruntime
 
         kind = self._input_types.get(name, "")
-        if isinstance(value, list):
-            raise RunError(f"input '{name}': sequences beside {kind} are beyond onnxruntime's "
-                           "Python interface", lacks_kernel=True)  # fmt: skip
+        if isinstance(value, list) or value.dtype == np.object_:
+            raise RunError(
+                f"onnxruntime: its Python interface cannot take input '{name}' ({kind}) in one "
+                "call with the model's 16-bit or 8-bit floats",
+                lacks_kernel=True,
+            )
         if kind in _EXOTIC:
             return self._ort_value(value, _EXOTIC[kind])
         return onnxruntime.OrtValue.ortvalue_from_numpy(value)

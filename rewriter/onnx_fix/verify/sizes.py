@@ -121,10 +121,11 @@ def _medium(
         )
         if name in profile:
             low, _, high = profile[name]
-            shift = low + 1 - low % 2
-            inside = [s for s in (shift + 2 * turn + 4 * i for i in range(64)) if s <= high]
-            pool = iter([*(s for s in inside if s not in taken), *inside, low])
-            size = next(pool)
+            start = max(low, 2)
+            near = [*range(start | 1, start + 128, 2), *range(start, start + 128)]
+            inside = [s for s in (*itertools.islice(pool, 12), *near) if low <= s <= high]
+            fresh = [s for s in inside if s not in taken and s != before.get(name)]
+            size = next(iter([*fresh, *inside, low]))
         else:
             size = next(s for s in pool if s not in taken and s != before.get(name))
         taken.add(size)

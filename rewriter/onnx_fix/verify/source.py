@@ -106,12 +106,13 @@ _RANDOM = frozenset(
 def random_outputs(model: onnx.ModelProto) -> frozenset[str]:
     """Return the graph outputs that depend on a random operator, also one in a nested graph."""
     random_functions: set[tuple[str, str]] = set()
+    switched_off = {"", *_constant_false(model)}
 
     def is_random(node: onnx.NodeProto) -> bool:
-        if (node.domain, node.op_type) in random_functions:
+        if node.op_type in _RANDOM or (node.domain, node.op_type) in random_functions:
             return True
-        if node.op_type in _RANDOM or (node.op_type == "Dropout" and len(node.input) == 3):
-            return True
+        if node.op_type == "Dropout" and len(node.input) == 3:
+            return node.input[2] not in switched_off
         bodies = [graph for a in node.attribute for graph in (a.g, *a.graphs)]
         return any(is_random(inner) for graph in bodies for inner in graph.node)
 
@@ -129,6 +130,18 @@ def random_outputs(model: onnx.ModelProto) -> frozenset[str]:
         if is_random(node) or any(name in tainted for name in (*node.input, *captured)):
             tainted.update(name for name in node.output if name)
     return frozenset(value.name for value in model.graph.output if value.name in tainted)
+
+
+def _constant_false(model: onnx.ModelProto) -> Iterator[str]:
+    """Yield the names of bool constants that are false, such as a training mode."""
+    named = [(tensor.name, tensor) for tensor in model.graph.initializer]
+    for node in all_nodes(model):
+        if node.op_type == "Constant":
+            named += [(node.output[0], a.t) for a in node.attribute if a.name == "value"]
+    for name, tensor in named:
+        scalar = tensor.data_type == onnx.TensorProto.BOOL and not tensor.dims
+        if scalar and not onnx.numpy_helper.to_array(tensor).any():
+            yield name
 
 
 def with_bodies(model: onnx.ModelProto, bodies: Sequence[onnx.FunctionProto]) -> onnx.ModelProto:
@@ -161,7 +174,8 @@ def with_bodies(model: onnx.ModelProto, bodies: Sequence[onnx.FunctionProto]) ->
         declared = {*body.attribute, *(attribute.name for attribute in body.attribute_proto)}
         body.attribute.extend(sorted(wanted[key] - declared))
     domains = {key[0] for key in wanted}
-    for holder in (copy, *copy.functions):
+    holders: list[onnx.ModelProto | onnx.FunctionProto] = [copy, *copy.functions]
+    for holder in holders:
         imported = {entry.domain for entry in holder.opset_import}
         for domain in sorted(domains - imported):
             holder.opset_import.add(domain=domain, version=1)

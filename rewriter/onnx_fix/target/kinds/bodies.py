@@ -62,7 +62,8 @@ def _from_proto(graph: Any) -> Body:
     )
     body.read.update(_proto_reads(graph))
     for tensor in graph.initializer:
-        if tensor.data_type == 9 and list(tensor.dims) in ([], [1]):
+        stored_here = tensor.data_location != 1
+        if tensor.data_type == 9 and list(tensor.dims) in ([], [1]) and stored_here:
             body.truths[tensor.name] = bool(numpy_helper.to_array(tensor).reshape(-1)[0])
     for node in graph.node:
         if node.op_type == "Identity":

@@ -1,4 +1,8 @@
-"""Restrictions on ranks and dimensions."""
+"""Restrictions on ranks and dimensions.
+
+Where ONNX itself asks for the rank (``onnx_asks`` of an entry), a rank that is not known raises no
+doubt: a valid model keeps to it.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +33,8 @@ def ranks(entry: Entry, node: NodeFacts, _: Names) -> Hits:
         if tensor is None:
             continue
         if tensor.shape is None:
-            doubt = doubt or (_no_rank(index, tensor),)
+            if not entry.get("onnx_asks"):
+                doubt = doubt or (_no_rank(index, tensor),)
             continue
         allowed = entry["ranks"] if "ranks" in entry else [len(entry["shape"])]
         if len(tensor.shape) not in allowed:
@@ -50,7 +55,7 @@ def min_rank(entry: Entry, node: NodeFacts, _: Names) -> Hits:
     if tensor is None:
         return NOTHING
     if tensor.shape is None:
-        return (_no_rank(index, tensor),)
+        return NOTHING if entry.get("onnx_asks") else (_no_rank(index, tensor),)
     if len(tensor.shape) >= entry["min"]:
         return NOTHING
     return (Hit(f"{label(index, tensor)} has rank {len(tensor.shape)}", tensor.name),)
@@ -62,6 +67,8 @@ def equal_ranks(entry: Entry, node: NodeFacts, _: Names) -> Hits:
     known = {len(t.shape) for _, t in tensors if t.shape is not None}
     if len(known) > 1:
         return (Hit(f"the inputs have ranks {spelled(sorted(known))}"),)
+    if entry.get("onnx_asks"):
+        return NOTHING
     return next(((_no_rank(i, t),) for i, t in tensors if t.shape is None), NOTHING)
 
 
@@ -161,7 +168,10 @@ def spatial_dims(entry: Entry, node: NodeFacts, _: Names) -> Hits:
         tensor = given(node, entry["input"])
         if tensor is None:
             return NOTHING
+        kernel = integers(attribute(node, "kernel_shape"))
         if tensor.shape is None:
+            if kernel is not None and len(kernel) in entry["ranks"]:
+                return NOTHING
             return (_no_rank(entry["input"], tensor),)
         spatial = len(tensor.shape) - 2
         if spatial in entry["ranks"]:
@@ -175,7 +185,8 @@ def kernel_rank(entry: Entry, node: NodeFacts, _: Names) -> Hits:
     """The kernel has as many dimensions as the data has beside batch and channels.
 
     Source: ``poolingHelper`` and the Conv importers; a rank-3 input gets a fourth dimension and
-    the kernel one more, which the layer then does not take.
+    the kernel one more, which the layer then does not take. ONNX asks for the same, so a rank that
+    is not known raises no doubt.
     """
     tensor = given(node, entry["input"])
     if tensor is None:
@@ -187,7 +198,7 @@ def kernel_rank(entry: Entry, node: NodeFacts, _: Names) -> Hits:
         weights = rank(given(node, entry["weights"]))
         size = weights - 2 if weights is not None else None
     if size is None or tensor.shape is None:
-        return (Hit("the rank of the data or the kernel is not known", tensor.name, certain=False),)
+        return NOTHING
     spatial = len(tensor.shape) - 2
     if spatial == size:
         return NOTHING

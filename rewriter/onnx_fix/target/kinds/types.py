@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from onnx_fix.target.facts import NodeFacts, TensorFacts
 from onnx_fix.target.kinds.base import NOTHING, Entry, Hit, Hits, Names, spelled
-from onnx_fix.target.values import given, label
+from onnx_fix.target.values import attribute, given, integer, label
 
 
 def _concerned(entry: Entry, node: NodeFacts) -> Iterator[tuple[str, TensorFacts]]:
@@ -17,7 +18,10 @@ def _concerned(entry: Entry, node: NodeFacts) -> Iterator[tuple[str, TensorFacts
             yield label(index, tensor, entry.get("name", "")), tensor
     for index in entry.get("outputs", ()):
         if index < len(node.outputs) and node.outputs[index].name:
-            yield f"output {index} '{node.outputs[index].name}'", node.outputs[index]
+            tensor = node.outputs[index]
+            if not tensor.dtype and "output_attribute" in entry:
+                tensor = replace(tensor, dtype=integer(attribute(node, entry["output_attribute"])))
+            yield f"output {index} '{tensor.name}'", tensor
 
 
 def _judge(entry: Entry, node: NodeFacts, names: Names, *, listed_is_bad: bool) -> Hits:
