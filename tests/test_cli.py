@@ -54,7 +54,7 @@ def test_the_main_job(tmp_path: Path) -> None:
     assert "equal to the original" in result.output
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["ok"] is True and report["schema_version"] == 1
-    assert report["changes"][0]["new"] == [{"node": "y", "op": "MatMul"}]
+    assert report["changes"][0]["new"] == [{"node": "y/MatMul", "op": "MatMul"}]
     assert report["verification"]["status"] == "equal"
     assert model.read_bytes() == before
 
@@ -72,7 +72,7 @@ def test_blockers_that_remain_give_exit_code_1_and_are_listed(tmp_path: Path) ->
     result = run(model, "-o", tmp_path / "f.onnx", "-t", "trt-7.2", "-q")
     assert result.exit_code == 1
     assert (tmp_path / "f.onnx").exists()
-    assert "1 nodes are left that trt-7.2 refuses" in result.output
+    assert "1 node is left that trt-7.2 refuses" in result.output
     assert "NonZero" in result.output
 
 
@@ -175,8 +175,8 @@ def broken_models() -> dict[str, str]:
         "cycle": f"{head} {{ a = Neg (b)  b = Neg (a)  y = Neg (b) }}",
         "missing input": f"{head} {{ y = Neg (nothing) }}",
         "duplicate": f"{head} {{ y = Neg (x)  y = Abs (x) }}",
-        "future opset": '<ir_version: 8, opset_import: ["" : 99]> m (float[2] x) => (float[2] x) {}',
-        "future ir": '<ir_version: 77, opset_import: ["" : 13]> m (float[2] x) => (float[2] x) {}',
+        "future opset": f"{head} {{ y = Neg (x) }}".replace("13", "99"),
+        "future ir": f"{head} {{ y = Neg (x) }}".replace("8", "77"),
         "empty": '<ir_version: 8, opset_import: ["" : 13]> m () => () {}',
     }
 
@@ -249,7 +249,8 @@ def test_importing_is_cheap() -> None:
     loaded = python(
         "-c",
         "import sys, onnx_fix, onnx_fix.cli, onnx_fix.api; onnx_fix.fix;"
-        "print([m for m in ('onnxsim', 'onnxruntime', 'tensorrt', 'tensorrt_rtx') if m in sys.modules])",
+        "heavy = {'onnxsim', 'onnxruntime', 'tensorrt', 'tensorrt_rtx', 'torch'};"
+        "print(sorted(heavy & set(sys.modules)))",
     )
     assert loaded.stdout.strip() == "[]"
 

@@ -70,7 +70,7 @@ def test_weights_are_cloned_where_the_file_system_can(
         return os.write(written, os.read(read, 1000)) == 16
 
     monkeypatch.setattr(onnx_fix.save, "_clone", clone)
-    monkeypatch.setattr(onnx_fix.save.shutil, "copyfile", no_copy)
+    monkeypatch.setattr("onnx_fix.save.shutil.copyfile", no_copy)
     out = tmp_path / "out"
     out.mkdir()
     proto = read(source)

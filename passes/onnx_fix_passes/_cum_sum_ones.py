@@ -24,7 +24,7 @@ EXACT_COUNT = {
 """Up to where a float type holds every integer (its number of significand bits, IEEE 754)."""
 
 _INTEGERS = frozenset(
-    {int(TensorProto.INT32), int(TensorProto.INT64), int(TensorProto.UINT32), int(TensorProto.UINT64)}
+    int(t) for t in (TensorProto.INT32, TensorProto.INT64, TensorProto.UINT32, TensorProto.UINT64)
 )
 _CONVERTED = frozenset({int(TensorProto.INT64), *EXACT_COUNT})
 """Types of sums that a Cast behind them is merged with: the others may have wrapped around."""
@@ -139,14 +139,14 @@ def emit(scope: Scope, e: Emitter, p: Progression) -> gs.Tensor:
     shape = scope.shape(p.data) or ()
     size = shape[p.axis]
     if p.reverse:
-        start = limit = p.offset - (p.step if p.exclusive else 0)
+        start = p.offset - (p.step if p.exclusive else 0)
         delta = -p.step
     else:
-        start = limit = p.offset + (0 if p.exclusive else p.step)
+        start = p.offset + (0 if p.exclusive else p.step)
         delta = p.step
     if isinstance(size, int) and size <= SMALL:
-        ends = start + (p.step * size if p.reverse else 0)
-        made = ends + delta * np.arange(size, dtype=np.int64)
+        first = start + (p.step * size if p.reverse else 0)
+        made = first + delta * np.arange(size, dtype=np.int64)
         y = _constant(e, made, p)
     else:
         n = length(scope, e, p.data, p.axis)

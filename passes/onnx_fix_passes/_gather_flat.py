@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -86,7 +87,7 @@ class Lengths:
         return self._sizes[id(tensor), axis]
 
 
-Indices = gs.Tensor | NDArray[np.generic]
+Indices: TypeAlias = gs.Tensor | NDArray[np.generic]
 """Indices as far as they are known: a tensor, or the values of a constant."""
 
 
@@ -135,7 +136,7 @@ def from_front(
     return e("Where", e("Less", indices, e.const(0, dtype)), wrapped, indices)
 
 
-# -- the same indices in every row ---------------------------------------------------------------
+# -- the same indices in every row ----------------------------------------------------------------
 
 
 def common_indices(site: Site) -> Indices | None:
@@ -172,7 +173,7 @@ def _same(a: Dim, b: Dim) -> bool:
     return a is not None and a == b
 
 
-# -- the general case --------------------------------------------------------------------------------
+# -- the general case -----------------------------------------------------------------------------
 
 
 class Positions:
@@ -244,7 +245,7 @@ class Positions:
             elif size == 1:
                 self._strides[k] = stride
             else:
-                length = self._lengths(self._site.data, k + 1) if not isinstance(size, int) else size
+                length = size if isinstance(size, int) else self._lengths(self._site.data, k + 1)
                 if isinstance(stride, int) and stride == 1:
                     self._strides[k] = length
                 else:
@@ -262,7 +263,7 @@ def position_type(site: Site, index_type: int | None) -> int:
     return TensorProto.INT32 if index_type == TensorProto.INT32 and fits else TensorProto.INT64
 
 
-# -- the node ----------------------------------------------------------------------------------------
+# -- the node -------------------------------------------------------------------------------------
 
 
 def write_gather(e: Emitter, site: Site, data: gs.Tensor, data_type: int | None) -> gs.Tensor:
@@ -282,7 +283,8 @@ def write_gather(e: Emitter, site: Site, data: gs.Tensor, data_type: int | None)
     dtype = position_type(site, index_type)
     # A negative index is a negative position where nothing but the axis is flattened.
     alone = all(d == 1 for k, d in enumerate(site.data_shape) if k != site.axis)
-    indices = from_front(lengths, site, known_indices(site, site.indices), dtype, wrap=wrap or not alone)
+    given = known_indices(site, site.indices)
+    indices = from_front(lengths, site, given, dtype, wrap=wrap or not alone)
     positions = Positions(lengths, site, dtype).write(indices)
     return e("Gather", data if site.rank == 1 else e.reshape(data, [-1]), positions, axis=0)
 

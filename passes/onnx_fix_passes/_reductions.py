@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -48,8 +49,16 @@ class Reducer:
         return self.known.dtype in HALF
 
     def facts(self, dtype: int | None = None) -> TensorFacts:
-        """The tensor as the target is asked about it."""
-        return TensorFacts("x", dtype=dtype or self.known.dtype, shape=self.known.shape)
+        """The tensor as the target is asked about it.
+
+        Where the rank is not known it is taken to be higher than the axes show, so that an op that
+        ignores its axes is refused, not in doubt.
+        """
+        shape = self.known.shape
+        if shape is None:
+            highest = max((a if a >= 0 else -a - 1 for a in self.axes), default=0)
+            shape = (None,) * (max(highest, len(self.axes)) + 1)
+        return TensorFacts("x", dtype=dtype or self.known.dtype, shape=shape)
 
     def takes(self, op: str) -> bool:
         """Whether the target takes this op with these axes, in the spelling of the model."""
@@ -95,23 +104,26 @@ class Reducer:
         return None if total is None else self.e("Sqrt", total)
 
     def extremum(self, x: gs.Tensor, *, largest: bool) -> gs.Tensor | None:
-        """The largest or smallest element, by TopK with K = 1 along one axis after the other."""
-        for axis in self.axes:
-            attrs = {"axis": axis, "sorted": 1}
-            one = self.e.ints([1])
-            if self.scope.opset >= 11:
-                attrs["largest"] = int(largest)
-            if self._top(one, attrs) and (largest or self.scope.opset >= 11):
+        """The largest or smallest element, by TopK with K = 1 along one axis after the other.
+
+        TopK of the negated data where the target takes the largest only; from opset 11 on.
+        """
+        one = self.e.ints([1])
+        for axis in self.axes if self.scope.opset >= 11 else ():
+            attrs: dict[str, Any] = {"axis": axis, "largest": int(largest), "sorted": 1}
+            if self._top(one, attrs):
                 x = self.e.many("TopK", 2, x, one, **attrs)[0]
                 continue
-            if self.scope.opset >= 11:
-                attrs["largest"] = 1
-            if largest or not self._top(one, attrs):
+            attrs["largest"] = 1
+            # The smallest integer has no negative.
+            if largest or self.known.dtype not in FLOATS or not self._top(one, attrs):
                 return None
             x = self.e("Neg", self.e.many("TopK", 2, self.e("Neg", x), one, **attrs)[0])
+        if self.scope.opset < 11:
+            return None
         return x if self.keepdims else self.drop(x)
 
-    def _top(self, one: gs.Tensor, attrs: dict[str, int]) -> bool:
+    def _top(self, one: gs.Tensor, attrs: dict[str, Any]) -> bool:
         return self.scope.accepts("TopK", [self.facts(), one], attrs)
 
     def drop(self, x: gs.Tensor) -> gs.Tensor | None:

@@ -82,14 +82,14 @@ def _cast(node: gs.Node, value: np.generic | None) -> np.generic | None:
     if value is None or to is None:
         return None
     dtype = np.dtype(tensor_dtype_to_np_dtype(to))
-    if dtype == object or dtype.kind not in "biufV":
+    if dtype.kind not in "biufV":
         return None
     number = float(value)
     if dtype.kind in "iu" and not (np.isfinite(number) and abs(number) < 2**31):
         return None
     if dtype.kind == "u" and number < 0:
         return None
-    result: np.generic = np.asarray(value).astype(dtype)[()]
+    result: np.generic = np.asarray(value).reshape(1).astype(dtype)[0]
     return result
 
 
@@ -206,4 +206,5 @@ def _scalar_behind(scope: Scope, vector: gs.Tensor) -> gs.Tensor | None:
     node = scope.producer(vector)
     if node is None or not is_standard(node) or node.op not in ("Unsqueeze", "Reshape"):
         return None
-    return node.inputs[0] if scope.shape(node.inputs[0]) == () and is_single(scope, vector) else None
+    scalar: gs.Tensor = node.inputs[0]
+    return scalar if scope.shape(scalar) == () and is_single(scope, vector) else None

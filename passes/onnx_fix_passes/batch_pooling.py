@@ -59,11 +59,11 @@ class BatchPooling(Pass):
     Expand to a shape of ones and Gather of index 0 along axis 0 do the same.
 
     Before:
-        ``y = MaxPool <kernel_shape = [9, 9], pads = [4, 4, 4, 4]> (x)``
+        y = MaxPool <kernel_shape = [9, 9], pads = [4, 4, 4, 4]> (x)
     After:
-        ``a = Unsqueeze (x, zero)``
-        ``b = MaxPool <kernel_shape = [9, 9], pads = [4, 4, 4, 4]> (a)``
-        ``y = Squeeze (b, zero)``
+        a = Unsqueeze (x, zero)
+        b = MaxPool <kernel_shape = [9, 9], pads = [4, 4, 4, 4]> (a)
+        y = Squeeze (b, zero)
     Exact:
         Yes: a batch of one is pooled or convolved on its own. The indices output of MaxPool counts
         within the flat tensor and does not change either. Left alone: global pools (their

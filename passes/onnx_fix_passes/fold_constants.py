@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -26,7 +29,8 @@ class FoldConstants(Pass):
 
     Before: `a = Constant <value = float {1.0}> ()  b = Neg (a)  y = Clip (x, b)`
     After: `y = Clip (x, b)` with an initializer `b`
-    Exact: yes; onnxsim evaluates the nodes with the kernels of onnxruntime.
+    Exact: yes; onnxsim evaluates with the kernels of onnxruntime (``onnx.reference`` the small
+    ones it has no kernel for).
     Since: 0.1
 
     By default only what helps the target is folded:
@@ -158,17 +162,43 @@ class FoldConstants(Pass):
     ) -> dict[str, NDArray[np.generic]]:
         import onnxsim
 
-        model = _constant_model(scope, wanted)
-        simplified, _ = onnxsim.simplify(
-            model, check_n=0, perform_optimization=False, skip_shape_inference=True
-        )
-        values = {t.name: np.asarray(numpy_helper.to_array(t)) for t in simplified.graph.initializer}
+        model, alias = _constant_model(scope, wanted)
+        with _quiet():
+            simplified, _ = onnxsim.simplify(
+                model, check_n=0, perform_optimization=False, skip_shape_inference=True
+            )
+        values = {
+            t.name: np.asarray(numpy_helper.to_array(t)) for t in simplified.graph.initializer
+        }
         for node in simplified.graph.node:
             if node.op_type == "Constant" and node.attribute[0].name == "value":
                 values[node.output[0]] = np.asarray(numpy_helper.to_array(node.attribute[0].t))
-            elif node.op_type == "Identity" and node.input[0] in values:
-                values[node.output[0]] = values[node.input[0]]
+        for tensor, _ in wanted:
+            name = alias.get(tensor.name, tensor.name)
+            value = values[name] if name in values else scope.folded(tensor)
+            if value is not None:
+                values[tensor.name] = value
         return values
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what onnxsim prints, from C++ too, about nodes that onnxruntime has no kernel for."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(1), os.dup(2)]
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.dup2(kept[0], 1)
+        os.dup2(kept[1], 2)
+        for number in (*kept, nowhere):
+            os.close(number)
 
 
 def _item_bytes(dtype: int | None) -> int:
@@ -191,8 +221,14 @@ def _is_shape_of_static(scope: Scope, node: gs.Node) -> bool:
     return bool(node.op == "Shape" and scope.constness(node.inputs[0]) == "runtime")
 
 
-def _constant_model(scope: Scope, wanted: list[tuple[gs.Tensor, list[gs.Node]]]) -> ModelProto:
-    """A model without inputs that computes the wanted tensors."""
+def _constant_model(
+    scope: Scope, wanted: list[tuple[gs.Tensor, list[gs.Node]]]
+) -> tuple[ModelProto, dict[str, str]]:
+    """A model without inputs that computes the wanted tensors, and where Identities lead.
+
+    onnxsim stops at an Identity of a computed constant, so they are left out.
+    """
+    alias: dict[str, str] = {}
     nodes: dict[int, NodeProto] = {}
     initializers: dict[str, TensorProto] = {}
     for _, cone in wanted:
@@ -206,13 +242,17 @@ def _constant_model(scope: Scope, wanted: list[tuple[gs.Tensor, list[gs.Node]]])
                     value, node.outputs[0].name
                 )
                 continue
+            if node.op == "Identity":
+                source = node.inputs[0].name
+                alias[node.outputs[0].name] = alias.get(source, source)
             proto = NodeProto()
             origin = scope.model.origin(node)
             assert origin is not None, node.name
             proto.CopyFrom(origin)
             del proto.input[:]
-            proto.input.extend(t.name for t in node.inputs)
-            nodes[id(node)] = proto
+            proto.input.extend(alias.get(t.name, t.name) for t in node.inputs)
+            if node.op != "Identity":
+                nodes[id(node)] = proto
             for tensor in node.inputs:
                 if isinstance(tensor, gs.Constant) and tensor.name not in initializers:
                     value = scope.constant(tensor, limit=None)
@@ -220,13 +260,13 @@ def _constant_model(scope: Scope, wanted: list[tuple[gs.Tensor, list[gs.Node]]])
                     initializers[tensor.name] = numpy_helper.from_array(value, tensor.name)
     outputs = [
         helper.make_tensor_value_info(
-            t.name, scope.dtype(t) or TensorProto.UNDEFINED, scope.shape(t)
+            alias.get(t.name, t.name), scope.dtype(t) or TensorProto.UNDEFINED, scope.shape(t)
         )
-        for t, _ in wanted
+        for t, _ in {alias.get(t.name, t.name): (t, c) for t, c in wanted}.values()
     ]
     graph = helper.make_graph(
         list(nodes.values()), "constants", [], outputs, list(initializers.values())
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", scope.opset)])
     model.ir_version = min(onnx.IR_VERSION, max(scope.model.proto.ir_version, 4))
-    return model
+    return model, alias

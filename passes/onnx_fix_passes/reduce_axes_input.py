@@ -38,7 +38,7 @@ _REDUCTIONS = (
 _OF_INTEGERS = frozenset({"ReduceL1", "ReduceMax", "ReduceMin", "ReduceSum", "ReduceSumSquare"})
 _ROUNDED = frozenset(_REDUCTIONS) - {"ReduceMax", "ReduceMin"}
 _MINE = frozenset({"ignored_input", "ignored_attribute"})
-_NO_WAY = "; export with opset 17 or lower, or lower the opset of the model, so that axes become an attribute"
+_NO_WAY = "; export with opset 17 or lower, or lower the opset: axes are an attribute there"
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,11 @@ class ReduceAxesInput(Pass):
     Half precision is summed in float32 where several nodes replace one.
 
     Before:
-        ``y = ReduceL2 (x, axes)``
+        y = ReduceL2 (x, axes)
     After:
-        ``a = Mul (x, x)``
-        ``b = ReduceSum (a, axes)``
-        ``y = Sqrt (b)``
+        a = Mul (x, x)
+        b = ReduceSum (a, axes)
+        y = Sqrt (b)
     Exact:
         ReduceMax and ReduceMin: yes, NaN aside, of which ONNX says nothing; an axis of length 0
         would make TopK fail, which a note says where the length is dynamic. The others: rounding
@@ -75,14 +75,14 @@ class ReduceAxesInput(Pass):
     """
 
     everywhere: bool = False
-    """Also rewrite reductions that the target takes."""
+    """Also rewrite reductions that the target takes, but for ReduceSum and ReduceProd."""
 
     def sites(self, scope: Scope) -> Iterator[Rewrite | Skip]:
         """Propose another form for every reduction whose axes are not read."""
         for node in scope.nodes(*_REDUCTIONS):
-            if not node.inputs or not (self.everywhere or _ignored(scope, node)):
-                continue
-            yield _site(scope, node)
+            everywhere = self.everywhere and node.op not in ("ReduceProd", "ReduceSum")
+            if node.inputs and (everywhere or _ignored(scope, node)):
+                yield _site(scope, node)
 
 
 def _ignored(scope: Scope, node: gs.Node) -> bool:
@@ -109,19 +109,21 @@ def _site(scope: Scope, node: gs.Node) -> Rewrite | Skip:
         return Skip(node, f"'{x.name}' is empty along the axes {list(axes)}")
     if axes and node.op == "ReduceProd":
         return Skip(node, f"no other op multiplies along an axis{_NO_WAY}")
+    if axes and known.dtype == TensorProto.BOOL:
+        return Skip(node, f"{node.op} of booleans has no form by other ops{_NO_WAY}")
     if axes and known.dtype not in FLOATS and node.op not in _OF_INTEGERS:
         return Skip(node, f"{node.op} of integers has no form by other ops{_NO_WAY}")
     e = Emitter(scope)
     r = Reducer(e, known, axes, keeps_dims(node))
     result = _form(node, r, x)
-    if result is None:
+    if result is None or any(new.op == node.op for new in e.rewrite(node, result).new):
         return Skip(node, f"the target reads the axes of no op that would do{_NO_WAY}")
     note = ""
     if axes and node.op in ("ReduceMax", "ReduceMin", "ReduceLogSumExp"):
         shape = known.shape
         if shape is None or not all(isinstance(shape[axis], int) for axis in axes):
             note = f"'{x.name}' is taken not to be empty along the axes {list(axes)}"
-    rounded = node.op in _ROUNDED and bool(e.rewrite(node, result).new)
+    rounded = known.dtype in FLOATS and node.op in _ROUNDED and result is not x
     exactness = Exactness.ROUNDING if rounded else Exactness.EXACT
     return e.rewrite(node, result, exactness=exactness, note=note)
 
@@ -137,7 +139,6 @@ def _form(node: gs.Node, r: Reducer, x: gs.Tensor) -> gs.Tensor | None:
 
     def body(data: gs.Tensor) -> gs.Tensor | None:
         if op == "ReduceSum":
-            # ReduceSum itself is what the target does not take.
             return r.sum(data, non_negative=is_non_negative(e.scope, x))
         if op == "ReduceL1":
             return r.l1(data)

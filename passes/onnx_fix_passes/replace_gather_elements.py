@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar, Literal
 
 import onnx_graphsurgeon as gs
@@ -55,6 +56,7 @@ class ReplaceGatherElements(Pass):
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE
+    without_plugins: ClassVar[Mapping[str, object]] = MappingProxyType({"form": "gather"})
 
     form: Literal["plugin", "gather"] = "plugin"
     """``plugin``: a node for the plugin that onnx-fix ships; ``gather``: stock layers alone."""
@@ -80,7 +82,7 @@ class ReplaceGatherElements(Pass):
         return _by_plugin(scope, node)
 
 
-# -- rule 1 ------------------------------------------------------------------------------------------
+# -- rule 1 ---------------------------------------------------------------------------------------
 
 
 def _mend(scope: Scope, node: gs.Node) -> Rewrite | Skip | None:
@@ -128,7 +130,7 @@ def _no_type(scope: Scope, op: str, dtype: int) -> str:
     return f"{scope.target.name} takes no {TensorProto.DataType.Name(dtype)} data in {op}"
 
 
-# -- rule 2 ------------------------------------------------------------------------------------------
+# -- rule 2 ---------------------------------------------------------------------------------------
 
 
 def _by_plugin(scope: Scope, node: gs.Node) -> Rewrite | Skip:
@@ -140,14 +142,14 @@ def _by_plugin(scope: Scope, node: gs.Node) -> Rewrite | Skip:
     dtype = scope.dtype(data)
     taken = dtype is None or names[dtype] in {names[d] for d in plugin.DATA_TYPES}
     if not taken or not scope.accepts(plugin.OP, node.inputs, attrs):
-        why = "does not take this element type" if not taken else f"is no use on {scope.target.name}"
+        why = f"is no use on {scope.target.name}" if taken else "does not take this element type"
         return _by_gather(scope, node, note=f"plain Gather, since {plugin.OP} {why}")
     e = Emitter(scope)
     result = e(plugin.OP, *node.inputs, domain=plugin.DOMAIN, **attrs)
     return e.rewrite(node, result, note=f"needs the plugin {plugin.OP} of onnx-fix")
 
 
-# -- rule 3 ------------------------------------------------------------------------------------------
+# -- rule 3 ---------------------------------------------------------------------------------------
 
 
 def _by_gather(scope: Scope, node: gs.Node, note: str = "") -> Rewrite | Skip:
@@ -181,14 +183,17 @@ def _takes_bool(scope: Scope) -> bool:
 
 def _site(scope: Scope, node: gs.Node) -> Site | Skip:
     data, indices = node.inputs
-    shapes = scope.shape(data), scope.shape(indices)
-    # Data and indices are of one rank (ONNX operator specification), so one of them tells it.
-    rank = next((len(s) for s in shapes if s is not None), None)
+    # The output is of the shape of the indices, and both inputs are of one rank (ONNX operator
+    # specification), so any of the three tells the rank.
+    data_shape, index_shape = scope.shape(data), scope.shape(indices)
+    if index_shape is None:
+        index_shape = scope.shape(node.outputs[0])
+    rank = next((len(s) for s in (data_shape, index_shape) if s is not None), None)
     if rank is None:
         return Skip(node, "the rank of its data is not known")
+    data_shape = data_shape if data_shape is not None else (None,) * rank
+    index_shape = index_shape if index_shape is not None else (None,) * rank
     axis = attribute(node, "axis", int, 0) or 0
-    if rank == 0 or not -rank <= axis < rank or any(s and len(s) != rank for s in shapes):
+    if rank == 0 or not -rank <= axis < rank or len(data_shape) != len(index_shape):
         return Skip(node, "its shapes and its axis do not fit together; onnxruntime refuses it too")
-    unknown = (None,) * rank
-    data_shape, index_shape = (unknown if s is None else s for s in shapes)
     return Site(scope, data, indices, data_shape, index_shape, axis % rank)

@@ -18,7 +18,8 @@ from onnx_fix.bisect import first_bad
 from onnx_fix.contract import Change, PassResult
 from onnx_fix.engine import MOST_ROUNDS, Engine, Step
 from onnx_fix.errors import InternalError, ModelError, VerificationError
-from onnx_fix.model import Model, check_loaded, load_proto, stored_tensors
+from onnx_fix.load import check_loaded, load_proto, opset_of, stored_tensors
+from onnx_fix.model import Model
 from onnx_fix.pipeline import PassEntry, Pipeline, VerifySettings, read_pipeline
 from onnx_fix.report import Report, blockers, source_name, summarise
 from onnx_fix.repro import write_repro
@@ -272,16 +273,10 @@ class _Comparison:
             seed=self.settings.seed,
             rtol=self.settings.rtol,
             atol=self.settings.atol,
-            plugin_bodies=reference_functions(_opset(self.job.proto)),
+            plugin_bodies=reference_functions(opset_of(self.job.proto.opset_import)),
             sizes=self.settings.sizes,
             reference=self.reference,
         )
-
-
-def _opset(proto: ModelProto) -> int:
-    from onnx_fix.model import opset_of
-
-    return opset_of(proto.opset_import)
 
 
 def describe(change: Change) -> str:

@@ -21,9 +21,11 @@ from onnx_fix.errors import OnnxFixError, UsageError
 if TYPE_CHECKING:
     from onnx_fix.api import FixResult
 
-EXIT_CODES = """Exit codes: 0 fixed, and nothing is left that the target refuses; 1 written, but nodes remain
-that it refuses (they are listed); 2 wrong usage, a bad file or a bad pipeline; 3 the numbers differ,
-nothing was written; 4 a fault of onnx-fix itself."""
+EXIT_CODES = (
+    "Exit codes: 0 fixed, and nothing is left that the target refuses; 1 written, but nodes remain "
+    "that it refuses (they are listed); 2 wrong usage, a bad file or a bad pipeline; 3 the numbers "
+    "differ, nothing was written; 4 a fault of onnx-fix itself."
+)
 
 
 class _DefaultToFix(TyperGroup):
@@ -44,7 +46,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Rewrite an exported ONNX model so that TensorRT builds it.\n\n"
     "`onnx-fix MODEL -o FIXED` is the main job.",
-    epilog=EXIT_CODES.replace("\n", " "),
+    epilog=EXIT_CODES,
 )
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="The exported model.")]
@@ -53,7 +55,7 @@ TargetName = Annotated[
     typer.Option(
         "--target",
         "-t",
-        help="TensorRT release: trt-7.2, trt-8.6, trt-10.3, rtx-1.7, ..., or auto for the installed one.",
+        help="TensorRT release: trt-7.2, trt-8.6, rtx-1.7, ..., or auto for the installed one.",
     ),
 ]
 Config = Annotated[
@@ -82,7 +84,7 @@ def _top(
     pass
 
 
-@app.command(name="fix", epilog=EXIT_CODES.replace("\n", " "))
+@app.command(name="fix", epilog=EXIT_CODES)
 def fix_command(
     model: Model,
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the result.")],

@@ -46,11 +46,14 @@ class Constness:
     def __init__(self, model: Model) -> None:
         self._model = model
         self._kept: dict[int, facts.Constness] = {}
+        self._held: list[gs.Tensor] = []
+        """Keeps what was asked about alive, so that no id comes back for another tensor."""
         self._values: dict[int, NDArray[np.generic] | None] = {}
 
     def reset(self) -> None:
         """Forget: the graph has changed."""
         self._kept.clear()
+        self._held.clear()
         self._values.clear()
 
     def of(self, tensor: gs.Tensor) -> facts.Constness:

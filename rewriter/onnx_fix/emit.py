@@ -95,7 +95,7 @@ class Emitter:
         """A 1-D int64 constant."""
         return self.const(np.asarray(values, dtype=np.int64).reshape(-1))
 
-    # -- spelling that depends on the operator set --------------------------------------------------
+    # -- spelling that depends on the operator set ---------------------------------------------
 
     def _with_axes(
         self, op: str, x: gs.Tensor, axes: Sequence[int], keepdims: int | None = None
@@ -159,13 +159,11 @@ class Emitter:
         steps: Sequence[int] | None = None,
     ) -> gs.Variable:
         """Cut along some axes; starts and ends may be run-time tensors of opset 10 or later."""
-        if (
-            self.opset < 10
-            and not isinstance(starts, gs.Tensor)
-            and not isinstance(ends, gs.Tensor)
-        ):
-            if steps is None or all(s == 1 for s in steps):
-                return self("Slice", x, starts=list(starts), ends=list(ends), axes=list(axes))
+        plain = steps is None or all(s == 1 for s in steps)
+        if self.opset < 10 and plain:
+            if isinstance(starts, gs.Tensor) or isinstance(ends, gs.Tensor):
+                raise ValueError("Slice takes run-time bounds since opset 10 only")
+            return self("Slice", x, starts=list(starts), ends=list(ends), axes=list(axes))
         given = [v if isinstance(v, gs.Tensor) else self.ints(v) for v in (starts, ends)]
         step = None if steps is None else self.ints(steps)
         return self("Slice", x, *given, self.ints(axes), step)
@@ -178,7 +176,7 @@ class Emitter:
         """Convert to a ``TensorProto.DataType``."""
         return self("Cast", x, to=int(dtype))
 
-    # -- the result -----------------------------------------------------------------------------------
+    # -- the result ----------------------------------------------------------------------------
 
     def rewrite(
         self,

@@ -329,9 +329,9 @@ class _Edit:
         for tensor in {id(t): t for t in self._touched}.values():
             kept = [n for n in tensor.outputs if self.model.alive(n)]
             list.__setitem__(tensor.outputs, slice(None), kept)
-            if isinstance(tensor, gs.Constant) and not tensor.outputs:
-                if not self.model.is_output(tensor) and not self.model.is_input(tensor):
-                    self.model.drop_constant(tensor)
+            needed = tensor.outputs or self.model.is_output(tensor) or self.model.is_input(tensor)
+            if isinstance(tensor, gs.Constant) and not needed:
+                self.model.drop_constant(tensor)
         for scope in {id(s): s for s in (self.model.scope_of(n) for n in dead)}.values():
             scope.graph.nodes[:] = list(in_order(self.model, self._listed(scope)))
 

@@ -7,42 +7,29 @@ node, tensor and value protos back, field by field, and adds only what is new.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
-from google.protobuf.message import DecodeError, Message
 from numpy.typing import NDArray
-from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from onnx_fix import constants, shapes
-from onnx_fix.errors import ModelError
+from onnx_fix.assemble import Assembler
+from onnx_fix.load import opset_of, stored_tensors
 from onnx_fix.scope import STANDARD_DOMAINS, Scope, TypeInfo
 from onnx_fix.target.facts import Constness
 from onnx_fix.view import Reader
-from onnx_fix.weights import (
-    StoredValues,
-    constant_proto,
-    is_heavy,
-    read_tensor,
-    stored_proto,
-    stub,
-    stub_number,
-)
+from onnx_fix.weights import read_tensor, stored_proto, stub_number
 
 if TYPE_CHECKING:
     from onnx_fix.target import Target
 
 SKELETON_LIMIT = 1024
 """Tensors of more elements than this are left out of skeletons (shape inference needs no more)."""
-
-
-def opset_of(imports: Iterable[onnx.OperatorSetIdProto]) -> int:
-    """The version of the default operator set among some imports, 1 when none is named."""
-    return max((o.version for o in imports if o.domain in STANDARD_DOMAINS), default=1)
 
 
 class Model:
@@ -281,260 +268,25 @@ class Model:
 
     def to_proto(self) -> ModelProto:
         """The whole model as it stands, weights included where the original holds them inline."""
-        model = ModelProto()
-        model.CopyFrom(self.proto)
-        self._write_graph(self.main, self.proto.graph, model.graph, None)
-        self._write_functions(model)
-        self._import_domains(model)
-        return model
+        return Assembler(self, None).assemble()
 
     def skeleton(self, limit: int = SKELETON_LIMIT) -> ModelProto:
         """The model as it stands, with stubs in the place of heavy tensors."""
-        self._stubbed.clear()
-        model = ModelProto()
-        _copy_fields(self.proto, model, leave_out=("graph", "functions", "training_info"))
-        self._write_graph(self.main, self.proto.graph, model.graph, limit)
-        model.functions.extend(self.proto.functions)
-        self._write_functions(model)
-        self._import_domains(model)
-        return model
-
-    def _import_domains(self, model: ModelProto) -> None:
-        """Import version 1 of every domain that new nodes are of and that is not imported yet.
-
-        TensorRT 7.0 to 8.2 find the default domain by the name '' alone once there are two
-        imports, so its other spelling, ai.onnx, is given up then.
-        """
-        functions = (id(s) for s in self.scopes if s.kind == "function")
-        bodies = dict(zip(functions, model.functions, strict=True))
-        for key, made in self._made.items():
-            if made.domain in STANDARD_DOMAINS or key in self._dead:
-                continue
-            scope = self._scope_of[key]
-            while scope.parent is not None:
-                scope = scope.parent
-            _import(model, made.domain)
-            if id(scope) in bodies:
-                _import(bodies[id(scope)], made.domain)
-
-    def _write_functions(self, model: ModelProto) -> None:
-        functions = (s for s in self.scopes if s.kind == "function")
-        for scope, origin, target in zip(
-            functions, self.proto.functions, model.functions, strict=True
-        ):
-            del target.node[:]
-            for constant in self._live_added(scope):
-                node = target.node.add()
-                node.op_type, node.name = "Constant", constant.name
-                node.output.append(constant.name)
-                attr = node.attribute.add()
-                attr.name, attr.type = "value", AttributeProto.TENSOR
-                attr.t.CopyFrom(constant_proto(constant))
-            target.node.extend(self._node_protos(scope, None))
-            self._keep_value_info(scope, origin, target)
-
-    def _write_graph(
-        self, scope: Scope, origin: GraphProto, target: GraphProto, limit: int | None
-    ) -> None:
-        """Fill ``target``; with a limit it starts empty, without one as a copy of the origin."""
-        if limit is not None:
-            _copy_fields(origin, target, leave_out=("node", "initializer"))
-        del target.node[:]
-        target.node.extend(self._node_protos(scope, limit))
-        added = self._live_added(scope)
-        dropped = any(id(scope.tensors.get(t.name)) in self._dropped for t in origin.initializer)
-        if limit is not None or dropped:
-            del target.initializer[:]
-            for tensor in origin.initializer:
-                if id(scope.tensors[tensor.name]) not in self._dropped:
-                    light = limit is not None and is_heavy(tensor, limit)
-                    target.initializer.append(self._stub(tensor) if light else tensor)
-        for constant in added:
-            tensor = constant_proto(constant)
-            light = limit is not None and is_heavy(tensor, limit)
-            target.initializer.append(self._stub(tensor) if light else tensor)
-        self._keep_value_info(scope, origin, target)
-
-    def _stub(self, tensor: TensorProto) -> TensorProto:
-        self._stubbed.append(tensor)
-        return stub(tensor, len(self._stubbed) - 1)
-
-    def _live_added(self, scope: Scope) -> list[gs.Constant]:
-        return [c for c in self._added.get(id(scope), []) if id(c) not in self._dropped]
-
-    def _keep_value_info(
-        self,
-        scope: Scope,
-        origin: GraphProto | FunctionProto,
-        target: GraphProto | FunctionProto,
-    ) -> None:
-        """Drop the value infos (and annotations) of tensors that were rewritten away."""
-        gone = {name for name, t in scope.tensors.items() if self._is_gone(t)}
-        if not gone:
-            return
-        if any(v.name in gone for v in origin.value_info):
-            del target.value_info[:]
-            target.value_info.extend(v for v in origin.value_info if v.name not in gone)
-        if isinstance(origin, GraphProto) and isinstance(target, GraphProto):
-            if any(a.tensor_name in gone for a in origin.quantization_annotation):
-                del target.quantization_annotation[:]
-                target.quantization_annotation.extend(
-                    a for a in origin.quantization_annotation if a.tensor_name not in gone
-                )
-
-    def _is_gone(self, tensor: gs.Tensor) -> bool:
-        if isinstance(tensor, gs.Constant):
-            return id(tensor) in self._dropped
-        return self.producer(tensor) is None and not self.is_input(tensor)
-
-    def _node_protos(self, scope: Scope, limit: int | None) -> Iterator[NodeProto]:
-        for node in scope.graph.nodes:
-            if self.alive(node):
-                yield self._node_proto(node, limit)
-
-    def _node_proto(self, node: gs.Node, limit: int | None) -> NodeProto:
-        origin = self.origin(node)
-        assert origin is not None, node.op
-        inputs = [t.name for t in node.inputs]
-        outputs = [t.name for t in node.outputs]
-        renamed = list(origin.input) != inputs or list(origin.output) != outputs
-        holds = [
-            a for a in origin.attribute if a.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS)
-        ]
-        heavy = limit is not None and any(
-            a.type == AttributeProto.TENSOR and is_heavy(a.t, limit) for a in origin.attribute
-        )
-        if not (renamed or holds or heavy):
-            return origin
-        proto = NodeProto()
-        proto.CopyFrom(origin)
-        if renamed:
-            del proto.input[:]
-            del proto.output[:]
-            proto.input.extend(inputs)
-            proto.output.extend(outputs)
-        inner = iter(self.inner_scopes(node)) if holds else iter(())
-        for before, after in zip(origin.attribute, proto.attribute, strict=True):
-            if before.type == AttributeProto.GRAPH:
-                pairs = [(before.g, after.g)]
-            elif before.type == AttributeProto.GRAPHS:
-                pairs = list(zip(before.graphs, after.graphs, strict=True))
-            else:
-                if limit is not None and before.type == AttributeProto.TENSOR:
-                    if is_heavy(before.t, limit):
-                        after.t.CopyFrom(self._stub(before.t))
-                continue
-            for graph, copy in pairs:
-                if limit is not None:
-                    copy.Clear()
-                self._write_graph(next(inner), graph, copy, limit)
+        assembler = Assembler(self, limit)
+        proto = assembler.assemble()
+        self._stubbed = assembler.stubbed
         return proto
 
+    def made(self) -> Iterator[tuple[NodeProto, Scope]]:
+        """The live nodes that passes made, with their scopes."""
+        for key, proto in self._made.items():
+            if key not in self._dead:
+                yield proto, self._scope_of[key]
 
-def _import(place: ModelProto | FunctionProto, domain: str) -> None:
-    imported = {o.domain for o in place.opset_import}
-    if domain in imported:
-        return
-    for entry in place.opset_import:
-        if entry.domain == "ai.onnx" and "" not in imported:
-            entry.domain = ""
-    place.opset_import.add(domain=domain, version=1)
+    def added(self, scope: Scope) -> list[gs.Constant]:
+        """The constants that passes made in a scope and that somebody reads."""
+        return [c for c in self._added.get(id(scope), []) if id(c) not in self._dropped]
 
-
-def _copy_fields(origin: Message, target: Message, leave_out: Sequence[str]) -> None:
-    """Copy the set fields of a proto into an empty one of its type, but for some."""
-    for descriptor, value in origin.ListFields():
-        if descriptor.name in leave_out:
-            continue
-        if isinstance(value, int | str | bytes):
-            setattr(target, descriptor.name, value)
-        else:
-            getattr(target, descriptor.name).MergeFrom(value)
-
-
-def load_proto(path: Path) -> ModelProto:
-    """Read a model file; external data stays on disk.
-
-    Raises:
-        ModelError: there is no such file, it cannot be read, or it is not an ONNX model.
-    """
-    if not path.exists():
-        raise ModelError(f"{path}: there is no such file")
-    if path.is_dir():
-        raise ModelError(f"{path} is a folder; pass the .onnx file in it")
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
-    if not data:
-        raise ModelError(f"{path} is empty; export the model again")
-    proto = ModelProto()
-    try:
-        proto.ParseFromString(data)
-    except DecodeError as error:
-        raise ModelError(
-            f"{path} is not an ONNX model (no valid protobuf); it may be truncated, a text file, "
-            "or a pointer of Git LFS: export or download it again"
-        ) from error
-    check_loaded(proto, str(path))
-    return proto
-
-
-def check_loaded(proto: ModelProto, where: str) -> None:
-    """Refuse what cannot be worked on, before anything else looks at it.
-
-    Raises:
-        ModelError: no graph, an IR version or opset from the future, no default opset.
-    """
-    if not proto.HasField("graph") or proto.ir_version == 0:
-        raise ModelError(
-            f"{where} is not an ONNX model (it has no {'graph' if proto.ir_version else 'IR version'}"
-            "); it may be truncated or of another format: export it again"
-        )
-    if proto.ir_version > onnx.IR_VERSION:
-        raise ModelError(
-            f"{where} has IR version {proto.ir_version}, and the installed onnx {onnx.__version__} "
-            f"knows {onnx.IR_VERSION}: upgrade onnx, or export with an older exporter"
-        )
-    known = onnx.defs.onnx_opset_version()
-    opset = opset_of(proto.opset_import)
-    if opset > known:
-        raise ModelError(
-            f"{where} uses opset {opset}, and the installed onnx {onnx.__version__} knows {known}: "
-            "upgrade onnx, or export with a lower opset_version"
-        )
-    if not any(o.domain in STANDARD_DOMAINS for o in proto.opset_import) and any(
-        n.domain in STANDARD_DOMAINS for n in proto.graph.node
-    ):
-        raise ModelError(f"{where} imports no version of the default operator set; export it again")
-    if not proto.graph.node and not proto.graph.output:
-        raise ModelError(f"{where} has an empty graph: no nodes and no outputs")
-
-
-def stored_tensors(model: ModelProto) -> Iterator[TensorProto]:
-    """Every TensorProto of a model: initializers and attributes, in subgraphs and functions too."""
-
-    def of_nodes(nodes: Iterable[NodeProto]) -> Iterator[TensorProto]:
-        for node in nodes:
-            for attr in node.attribute:
-                if attr.type == AttributeProto.TENSOR:
-                    yield attr.t
-                yield from attr.tensors
-                if attr.type == AttributeProto.GRAPH:
-                    yield from of_graph(attr.g)
-                for graph in attr.graphs:
-                    yield from of_graph(graph)
-
-    def of_graph(graph: GraphProto) -> Iterator[TensorProto]:
-        yield from graph.initializer
-        for sparse in graph.sparse_initializer:
-            yield sparse.values
-            yield sparse.indices
-        yield from of_nodes(graph.node)
-
-    yield from of_graph(model.graph)
-    for function in model.functions:
-        yield from of_nodes(function.node)
-
-
-__all__ = ["Model", "StoredValues", "check_loaded", "load_proto", "opset_of", "stored_tensors"]
+    def is_dropped(self, tensor: gs.Tensor) -> bool:
+        """Whether an initializer is left out because its last reader went."""
+        return id(tensor) in self._dropped

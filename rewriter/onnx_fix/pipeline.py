@@ -223,10 +223,9 @@ def _line(root: yaml.Node, place: Sequence[int | str]) -> int:
             if found is None:
                 continue
             line, node = found[0].start_mark.line + 1, found[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
-            if part < len(node.value):
-                node = node.value[part]
-                line = node.start_mark.line + 1
+        elif isinstance(node, yaml.SequenceNode) and str(part).isdigit():
+            node = node.value[int(part)]
+            line = node.start_mark.line + 1
     return line
 
 

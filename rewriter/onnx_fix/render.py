@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,7 +63,7 @@ def render_report(
         console.print(f"written: {escape(str(output))}")
 
 
-def _columns(console: Console, rows: list[tuple[str, ...]]) -> None:
+def _columns(console: Console, rows: Sequence[tuple[str, ...]]) -> None:
     """Print aligned columns, the last one as long as it is: nothing is cut or wrapped by us."""
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]) - 1)]
     for row in rows:
@@ -105,14 +106,16 @@ def _skips(console: Console, report: Report, verbose: int) -> None:
 def _left(console: Console, report: Report, verbose: int) -> None:
     target = report.target.name
     if report.refused:
-        console.print(f"[bold]{len(report.refused)} nodes are left that {target} refuses:[/]")
+        count = len(report.refused)
+        left = "1 node is left" if count == 1 else f"{count} nodes are left"
+        console.print(f"[bold]{left} that {target} refuses:[/]")
         _blockers(console, report.refused, verbose)
     elif not report.doubtful:
         console.print(f"nothing is left that {target} is known to refuse")
     if report.doubtful:
-        console.print(
-            f"{len(report.doubtful)} nodes of which nobody can say whether {target} takes them:"
-        )
+        count = len(report.doubtful)
+        which = "1 node" if count == 1 else f"{count} nodes"
+        console.print(f"{which} of which nobody can say whether {target} takes it:")
         _blockers(console, report.doubtful, verbose)
 
 

@@ -184,11 +184,26 @@ def by_reason(found: Iterable[Blocker]) -> list[list[Blocker]]:
     return [groups[key] for key in sorted(groups, key=lambda k: (-len(groups[k]), k))]
 
 
+_LONGEST = 160
+"""Characters of a runtime's message that a summary shows; the report has it whole."""
+
+
+def _cut(message: str) -> str:
+    """The first line of a message, shortened."""
+    first = message.splitlines()[0] if message else ""
+    return first if len(first) <= _LONGEST else first[:_LONGEST] + " ..."
+
+
 def summarise(verification: Verification) -> str:
     """The outcome of a comparison in a few lines."""
     cases = verification.cases
     if verification.status == "no evidence":
-        return f"the original does not run, so nothing was compared: {verification.reason}"
+        return (
+            f"the {verification.against} does not run, so nothing was compared: "
+            f"{_cut(verification.reason)}\n"
+            "  pass another export of the same network with --reference, or feeds it runs on with "
+            "--inputs"
+        )
     if verification.status == "differs":
         return verification.reason
     oracles = sorted({c.oracle for c in cases if c.status == "equal"})
@@ -200,7 +215,7 @@ def summarise(verification: Verification) -> str:
         if case.status == "equal":
             lines.append(f"  {case.label}: equal")
         else:
-            lines.append(f"  {case.label}: the original does not run: {case.message}")
+            lines.append(f"  {case.label}: the original does not run: {_cut(case.message)}")
     worst = verification.worst
     if worst is not None:
         lines.append(

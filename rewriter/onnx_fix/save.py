@@ -12,7 +12,7 @@ from pathlib import Path
 from onnx import ModelProto
 
 from onnx_fix.errors import ModelError, UsageError
-from onnx_fix.model import stored_tensors
+from onnx_fix.load import stored_tensors
 from onnx_fix.weights import data_path, external_location, is_external
 
 _FICLONE = 0x40049409
@@ -74,8 +74,8 @@ def save(
     """Write a model (or the bytes of one) with its external data beside it.
 
     Data files in another folder are cloned where the file system can, else copied by the operating
-    system; their bytes never pass through Python objects. Everything is prepared under temporary names and
-    renamed, the data before the model, so that no reader sees half a model.
+    system; their bytes never pass through Python objects. Everything is prepared under temporary
+    names and renamed, the data before the model, so that no reader sees half a model.
 
     Args:
         model: What to write; external tensors keep their locations.

@@ -119,7 +119,7 @@ class Scope:
         return None if shape is None else len(shape)
 
     def constness(self, tensor: gs.Tensor) -> Constness:
-        """Whether the tensor is an initializer, could be folded into one, or is a run-time value."""
+        """Whether the tensor is an initializer, could become one, or is a run-time value."""
         return self.model.constness(tensor)
 
     def constant(

@@ -35,7 +35,7 @@ class ShapeValues:
         self._values: dict[int, Value | None] = {}
 
     def follow(self, node: gs.Node) -> TypeInfo | None:
-        """Take in one node, in execution order; what its value or shape operand says of its output."""
+        """Take in the next node; the type of its output where a shape operand decides on it."""
         if not is_standard(node):
             return None
         result = _RESULT.get(node.op)
@@ -93,7 +93,7 @@ class ShapeValues:
         return self.info(node.inputs[0]).dtype
 
 
-# -- values ------------------------------------------------------------------------------------------
+# -- values ------------------------------------------------------------------------------------
 
 
 def _shape(values: ShapeValues, node: gs.Node) -> Value | None:
@@ -245,7 +245,7 @@ _FOLLOW: dict[str, Callable[[ShapeValues, gs.Node], Value | None]] = {
 }
 
 
-# -- shapes ------------------------------------------------------------------------------------------
+# -- shapes ------------------------------------------------------------------------------------
 
 
 def _length(values: ShapeValues, tensor: gs.Tensor) -> int | None:

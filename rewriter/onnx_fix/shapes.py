@@ -205,4 +205,3 @@ def type_info(value: TypeProto) -> TypeInfo:
             for d in tensor.shape.dim
         )
     return TypeInfo(tensor.elem_type or None, shape)
-

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import ModelProto, TensorProto, helper
-from onnx.backend.test.case.node import collect_testcases
+from onnx.backend.test.case.test_case import TestCase
 
 from onnx_fix.testing import as_proto, ops, run_model, run_pass, run_reference, skip_reasons
 from onnx_fix_passes.batch_pooling import BatchPooling
@@ -233,8 +233,8 @@ def test_function_bodies_are_left_alone() -> None:
 OPS = {"AveragePool", "Conv", "ConvTranspose", "LpPool", "MaxPool"}
 
 
-def test_backend_node_tests_are_left_byte_identical() -> None:
-    models = [case.model for case in collect_testcases(None) if case.model is not None]
+def test_backend_node_tests_are_left_byte_identical(node_cases: list[TestCase]) -> None:
+    models = [case.model for case in node_cases if case.model is not None]
     models = [m for m in models if any(node.op_type in OPS for node in m.graph.node)]
     assert len(models) > 60
     for model in models:

@@ -266,6 +266,22 @@ def test_expanded_indices_of_another_length_are_not_taken_for_a_row() -> None:
         assert_same_outputs(before, fixed, feeds)
 
 
+def test_an_index_that_expand_repeats_along_the_axis() -> None:
+    before = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 13]>
+        g (float[1,8,N] x, int64[1,1,K] k, int64[1] m) => (float[1,8,M] y) {
+            rows = Constant <value = int64[2] {1, 8}> ()
+            s = Concat <axis = 0> (rows, m)
+            i = Expand (k, s)
+            y = GatherElements <axis = 2> (x, i)
+        }"""
+    )
+    fixed, _ = run_pass(GATHER, before)
+    x = np.random.default_rng(1).standard_normal((1, 8, 4)).astype(np.float32)
+    for k, m in (([[[3]]], 5), ([[[1, -2]]], 2), ([[[1, -2]]], 1)):
+        assert_same_outputs(before, fixed, {"x": x, "k": np.array(k), "m": np.array([m])})
+
+
 def test_constant_indices() -> None:
     rows = np.array([[1, -1, 0]] * 4)
     before = gather_model([4, 6], [4, 3], 1, constant=rows)
@@ -397,176 +413,6 @@ def test_against_numpy_and_onnxruntime(
 
 
 _PLUGIN_DTYPES = [np.dtype(t) for t in (np.float32, np.float16, np.int32, np.int64, np.bool_)]
-
-
-# -- what the target takes, and what it nearly takes --------------------------------------------
-
-
-@pytest.mark.parametrize("target", ["trt-8.2", "trt-8.6", "trt-10.3", "rtx-1.7"])
-@pytest.mark.parametrize("pass_", [PLUGIN, GATHER])
-def test_left_alone_where_the_target_takes_it(target: str, pass_: ReplaceGatherElements) -> None:
-    before = gather_model(["B", "N"], ["B", "M"], 1)
-    fixed, results = run_pass(pass_, before, target=target)
-    assert fixed.SerializeToString() == before.SerializeToString()
-    assert not any(r.skipped for r in results)
-
-
-def test_bool_data_at_8_2_keeps_the_layer() -> None:
-    assert_rewrites(
-        PLUGIN,
-        gather_model(["B", "N"], ["B", "M"], 1, dtype=TensorProto.BOOL),
-        after=["Cast", "GatherElements", "Cast"],
-        target="trt-8.2",
-        feeds=[random_feeds((2, 5), (2, 7), 1, dtype=bool)],
-    )
-
-
-def test_8_0_static_shapes_keep_the_layer_with_indices_counted_from_the_front() -> None:
-    assert_rewrites(
-        PLUGIN,
-        gather_model([2, 5], [2, 7], 1),
-        after=["Add", "Less", "Where", "GatherElements"],
-        target="trt-8.0",
-        feeds=[random_feeds((2, 5), (2, 7), 1)],
-    )
-    assert_rewrites(
-        PLUGIN,
-        gather_model([2, 5], [2, 7], 1, dtype=TensorProto.BOOL, index_type=TensorProto.INT32),
-        after=["Add", "Less", "Where", "Cast", "GatherElements", "Cast"],
-        target="trt-8.0",
-        feeds=[random_feeds((2, 5), (2, 7), 1, dtype=bool, index_type=np.int32)],
-    )
-
-
-def test_8_0_constant_indices() -> None:
-    fixed = assert_rewrites(
-        PLUGIN,
-        gather_model([2, 5], [2, 2], 1, constant=np.array([[-1, 0], [2, -5]])),
-        after=["GatherElements"],
-        target="trt-8.0",
-        feeds=[{"x": _ramp((2, 5))}],
-    )
-    assert numpy_helper.to_array(fixed.graph.initializer[0]).tolist() == [[4, 0], [2, 0]]
-    before = gather_model([2, 5], [2, 2], 1, constant=np.array([[4, 0], [2, 0]]))
-    assert run_pass(PLUGIN, before, target="trt-8.0")[0] == before
-
-
-@pytest.mark.parametrize(
-    "made",
-    [
-        "i = ArgMax <axis = 1, keepdims = 1> (x)",
-        "one = Constant <value = int64[1] {1}> () v, t = TopK (x, one) i = Identity (t)",
-        "a = ArgMin <axis = 1> (x) three = Constant <value = int64 {3}> () i = Min (a, three)",
-        "c = Cast <to = 7> (x) zero = Constant <value = int64 {0}> () m = Max (c, zero) "
-        "s = Constant <value = int64[1] {1}> () z = Constant <value = int64[1] {0}> () "
-        "i = Slice (m, z, s, s)",
-    ],
-    ids=["ArgMax", "TopK", "Min of ArgMin", "Max with zero"],
-)
-def test_8_0_indices_known_to_count_from_the_front(made: str) -> None:
-    text = f"""<ir_version: 8, opset_import: ["" : 13]>
-        g (float[2,5] x) => (float[2,1] y) {{ {made} y = GatherElements <axis = 1> (x, i) }}"""
-    before = onnx.parser.parse_model(text)
-    fixed, results = run_pass(PLUGIN, before, target="trt-8.0")
-    assert not any(r.changes or r.skipped for r in results)
-    assert fixed == before
-
-
-@pytest.mark.parametrize(
-    "made",
-    [
-        "c = Cast <to = 7> (x) s = Constant <value = int64[1] {1}> () "
-        "z = Constant <value = int64[1] {0}> () i = Slice (c, z, s, s)",
-        "a = ArgMax <axis = 1> (x) one = Constant <value = int64 {1}> () i = Sub (a, one)",
-        "a = ArgMax <axis = 1> (x) one = Constant <value = int64 {-1}> () i = Mul (a, one)",
-        "a = ArgMax <axis = 1> (x) m = Constant <value = int64 {-2}> () i = Min (a, m)",
-    ],
-    ids=["Cast", "Sub", "Mul by -1", "Min with -2"],
-)
-def test_8_0_indices_that_may_be_negative(made: str) -> None:
-    before = onnx.parser.parse_model(
-        f"""<ir_version: 8, opset_import: ["" : 13]>
-        g (float[2,5] x) => (float[2,1] y) {{ {made} y = GatherElements <axis = 1> (x, i) }}"""
-    )
-    fixed, _ = run_pass(PLUGIN, before, target="trt-8.0")
-    assert ops(fixed)[-2:] == ["Where", "GatherElements"]
-    x = np.random.default_rng(0).uniform(-4, 4, (2, 5)).astype(np.float32)
-    assert_same_outputs(before, fixed, {"x": x})
-
-
-def test_nonzero_needs_no_wrapping() -> None:
-    before = onnx.parser.parse_model(
-        """<ir_version: 8, opset_import: ["" : 13]>
-        g (float[N] x) => (float[K] y) {
-            n = NonZero (x)
-            flat = Constant <value = int64[1] {-1}> ()
-            i = Reshape (n, flat)
-            y = GatherElements (x, i)
-        }"""
-    )
-    after = ["NonZero", "Constant", "Reshape", "Gather"]
-    feeds = [{"x": np.array(x, np.float32)} for x in ([0, 2, 0, 3], [0, 0], [])]
-    assert_rewrites(GATHER, before, after=after, feeds=feeds)
-
-
-def test_8_0_wrapped_for_another_size_is_wrapped_again() -> None:
-    """Where(i < 0, i + 2, i) still holds negative values for an axis of size 5."""
-    text = """<ir_version: 8, opset_import: ["" : 13]>
-        g (float[2,5] x, int64[2,3] k) => (float[2,3] y) {{
-            n = Constant <value = int64 {{{size}}}> ()
-            zero = Constant <value = int64 {{0}}> ()
-            less = Less (k, zero)
-            sum = Add (n, k)
-            i = Where (less, sum, k)
-            y = GatherElements <axis = 1> (x, i)
-        }}"""
-    for size, wheres in ((5, 1), (2, 2)):
-        before = onnx.parser.parse_model(text.format(size=size))
-        fixed, _ = run_pass(PLUGIN, before, target="trt-8.0")
-        assert Counter(ops(fixed))["Where"] == wheres
-        feeds = {"x": _ramp((2, 5)), "k": np.array([[-3, 0, 1], [-5 + size, -1, -size]])}
-        assert_same_outputs(before, fixed, feeds)
-
-
-def test_8_0_dynamic_shapes_get_the_plugin() -> None:
-    fixed, _ = run_pass(PLUGIN, gather_model(["B", 5], ["B", 7], 1), target="trt-8.0")
-    assert ops(fixed) == ["GatherElementsPlugin"]
-
-
-# -- left alone, with a reason -------------------------------------------------------------------
-
-
-def test_refusals() -> None:
-    large = gather_model([1 << 16, 1 << 15], [2, 2], 0)
-    (reason,) = skip_reasons(GATHER, large)
-    assert "do not fit INT32" in reason
-    (reason,) = skip_reasons(GATHER, gather_model([4], [2], 0, dtype=TensorProto.STRING))
-    assert reason == "trt-7.2 takes no STRING data in Gather"
-    unknown = onnx.parser.parse_model(
-        """<ir_version: 8, opset_import: ["" : 13]>
-        g (float[N] d, int64[M] k, int64[R] s) => (float[P] y) {
-            x = Reshape (d, s)
-            i = Reshape (k, s)
-            g = GatherElements <axis = 1> (x, i)
-            flat = Constant <value = int64[1] {-1}> ()
-            y = Reshape (g, flat)
-        }"""
-    )
-    (reason,) = skip_reasons(GATHER, unknown)
-    assert reason == "the rank of its data is not known"
-    assert ops(run_pass(PLUGIN, unknown)[0]) [:3] == ["Reshape", "Reshape", "GatherElementsPlugin"]
-
-
-def test_axis_of_the_enclosing_function() -> None:
-    before = onnx.parser.parse_model(
-        """<ir_version: 8, opset_import: ["" : 13, "my" : 1]>
-        g (float[B,N] x, int64[B,M] i) => (float[B,M] y) { y = my.pick <axis = 1> (x, i) }
-        <domain: "my", opset_import: ["" : 13]>
-        pick <axis> (x, i) => (y) { y = GatherElements <axis: int = @axis> (x, i) }"""
-    )
-    assert skip_reasons(PLUGIN, before) == [
-        "its axis is a parameter of the enclosing function; inline it first"
-    ]
 
 
 # -- the operator's own tests --------------------------------------------------------------------

@@ -101,6 +101,7 @@ def test_equal_is_equal_for_every_dtype() -> None:
         (np.int64(2**53), np.int64(2**53 + 1), 1),
         (np.int64(-(2**63)), np.int64(2**63 - 1), 2**64),
         (np.uint64(2**64 - 1), np.uint64(2**64 - 2), 1),
+        (np.uint64(0), np.uint64(2**64 - 1), 2**64 - 1),
         (np.uint8(0), np.uint8(255), 255),
         (np.bool_(True), np.bool_(False), 1),
     ],

@@ -274,6 +274,35 @@ def test_indices_are_followed_into_nested_graphs_and_functions() -> None:
         assert spread(made) == (0, 6)
 
 
+def test_indices_are_followed_out_of_branches_and_along_loops() -> None:
+    branch = model(
+        """g (float[7,2] x, bool c, int64[40] i) => (float[n,2] y) {
+             j = If (c) <then_branch = t () => (int64[40] a) { a = Identity (i) },
+                         else_branch = e () => (int64[40] b) { b = Identity (i) }>
+             y = Gather (x, j)
+           }"""
+    )
+    loop = model(
+        """g (float[7,2] x, int64[40] i) => (float[n,2] y) <int64 three = {3}, bool yes = {1}> {
+             j, y = Loop (three, yes, i) <body = b (int64 k, bool go, int64[40] p)
+                       => (bool on, int64[40] q, float[40,2] r)
+                       { on = Identity (go) q = Identity (p) r = Gather (x, p) }>
+           }"""
+    )
+    for built in (branch, loop):
+        made = [np.asarray(make_feeds(built, {}, seed)["i"]) for seed in SEEDS]
+        assert spread(made) == (0, 6)
+
+
+def test_demands_that_no_value_meets_do_not_stop_the_feeds() -> None:
+    body = (
+        "(float[9,3] x, float[5,3] t, int64[60] i) => (float[n,3] y) <int64 d = {8}>"
+        "{ a = Gather (t, i) j = Sub (i, d) b = Gather (x, j) y = Add (a, b) }"
+    )
+    low, high = spread(arrays(f"g {body}", "i"))
+    assert 0 <= low < high <= 16
+
+
 def test_a_plugin_node_is_an_index_user_too() -> None:
     built = parse_model(
         """<ir_version: 8, opset_import: ["" : 18, "trt.plugins" : 1]>

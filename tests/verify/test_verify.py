@@ -15,6 +15,7 @@ from onnx.parser import parse_function, parse_model
 from onnx_fix.errors import ModelError, UsageError
 from onnx_fix.verify import OracleChoice, verify
 from onnx_fix.verify import runner as runner_module
+from onnx_fix.verify.source import with_bodies
 
 
 def model(body: str, opset: int = 18, ir: int = 8, more: str = "") -> onnx.ModelProto:
@@ -178,6 +179,16 @@ def test_plugin_nodes_run_by_a_body_in_memory(oracle: OracleChoice, ir: int) -> 
     assert verify(model(PLAIN), plugin, plugin_bodies=wrong).status == "differs"
 
 
+def test_a_model_with_bodies_passes_the_checker() -> None:
+    plugin = plugin_model()
+    plugin.ir_version = 7
+    whole = with_bodies(plugin, [parse_function(BODY)])
+    onnx.checker.check_model(whole, full_check=True)
+    assert whole.ir_version >= 8
+    assert set(whole.functions[0].attribute) == {"axis", "plugin_version", "plugin_namespace"}
+    assert with_bodies(model(PLAIN), [parse_function(BODY)]).functions == []
+
+
 def test_a_plugin_in_a_branch_whose_domain_is_not_imported_yet() -> None:
     nested = plugin_model()
     del nested.opset_import[1]
@@ -259,6 +270,14 @@ def test_external_weights_without_their_folder_are_explained(tmp_path: Path) -> 
 
 def test_inline_weights_beyond_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner_module, "SERIALIZED_LIMIT", 4096)
+    lengths: list[int] = []
+    plain = runner_module._session
+
+    def measuring(message: str | bytes, options: object) -> object:
+        lengths.append(len(message))
+        return plain(message, options)
+
+    monkeypatch.setattr(runner_module, "_session", measuring)
     built = model("(float[N,64] x) => (float[N,64] y) <float b = {2}>"
                   " { m = MatMul (x, w) y = Mul (m, b) }")  # fmt: skip
     weights = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
@@ -266,6 +285,7 @@ def test_inline_weights_beyond_one_message(monkeypatch: pytest.MonkeyPatch) -> N
     other = onnx.ModelProto()
     other.CopyFrom(built)
     assert verify(built, other, oracle="onnxruntime").evidence == 3
+    assert len(lengths) == 2 and max(lengths) < 4096
     other.graph.initializer[1].CopyFrom(numpy_helper.from_array(weights + 1, "w"))
     assert verify(built, other, oracle="onnxruntime").status == "differs"
 
@@ -381,6 +401,14 @@ def test_files_that_are_no_models(tmp_path: Path) -> None:
     text.write_bytes(b"\xffnot a protobuf")
     with pytest.raises(ModelError, match="not an ONNX model"):
         verify(text, text)
+
+
+def test_numbers_that_json_lacks_are_written_as_text() -> None:
+    relu = model("(float[N,M] x) => (float[a,b] y) { y = Relu (x) }")
+    same = model("(float[N,M] x) => (float[a,b] y) { y = Identity (x) }")
+    result = verify(relu, same, sizes=1, atol=0.0)
+    text = json.dumps(result.to_dict(), allow_nan=False)
+    assert '"max_rel": "inf"' in text and '"rtol_needed": null' in text
 
 
 def test_no_sets_of_sizes_is_no_evidence() -> None:

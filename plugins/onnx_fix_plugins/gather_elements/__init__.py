@@ -82,7 +82,9 @@ def reference(
     window = tuple(
         slice(None) if k == place else slice(size) for k, size in enumerate(indices.shape)
     )
-    picked: NDArray[np.generic] = np.take_along_axis(data[window], indices, axis=place)
+    picked: NDArray[np.generic] = np.take_along_axis(
+        data[window], indices.astype(np.int64), axis=place
+    )
     return picked
 
 

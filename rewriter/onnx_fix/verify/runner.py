@@ -147,6 +147,9 @@ class OnnxRuntime:
         options.enable_mem_pattern = False
         options.enable_cpu_mem_arena = False
         options.use_deterministic_compute = True
+        # Few runs never win back the time to repack weights, and a packed copy of weights that
+        # are mapped from their file takes as much memory again.
+        options.add_session_config_entry("session.disable_prepacking", "1")
         return options
 
     def _spill(self, proto: onnx.ModelProto, options: Any) -> onnx.ModelProto:
