@@ -81,27 +81,20 @@ class BatchPooling(Pass):
             if node.op in _POOLS or node.op in _CONVOLUTIONS:
                 spatial = _spatial(node, ranks)
                 rank = ranks.of(node.inputs[0]) if node.inputs else None
-                if spatial is None or rank is None:
-                    if scope.judge(node).status != "supported":
-                        yield Skip(node, _unknown(node, rank))
+                if spatial is None or rank is None or rank == spatial + 2:
+                    # Most of unknown rank are valid: nothing to say of them.
+                    pass
                 elif rank == spatial + 1 and has_unresolved(node, *node.attrs):
                     yield Skip(node, "an attribute comes from a function parameter: inline it")
                 elif rank == spatial + 1:
                     yield _batched(node, rank, scope)
-                elif rank != spatial + 2:
+                else:
                     yield Skip(
                         node,
                         f"'{node.inputs[0].name}' has rank {rank}; {spatial} spatial sizes need "
                         f"{spatial + 2}, or {spatial + 1} without the batch axis: mend the model",
                     )
             ranks.follow(node)
-
-
-def _unknown(node: gs.Node, rank: int | None) -> str:
-    if rank is None:
-        name = node.inputs[0].name if node.inputs else ""
-        return f"the rank of '{name}' is not known, so a missing batch axis cannot be told"
-    return "the number of spatial sizes is not known (no kernel_shape)"
 
 
 def _spatial(node: gs.Node, ranks: _Ranks) -> int | None:

@@ -57,9 +57,9 @@ class EinsumToMatMul(Pass):
         0 or 1 to select it, so Inf and NaN stay where they are. Sums and products of more than two
         floating-point operands are rounded in another order; integers are exact unless they
         overflow, which ONNX leaves open (the ReduceSum of onnxruntime adds int64 in double, so it
-        is exact up to 2**53). A label may have size 1 in one operand and n in another: as a batch axis it
-        broadcasts, and a summed one that is known to be 1 is taken out of that operand. Where the
-        sizes of a summed label are not known to be equal they are taken as equal and a note says
+        is exact up to 2**53). A label may have size 1 in one operand and n in another: as a batch
+        axis it broadcasts, and a summed one that is known to be 1 is taken out of that operand.
+        Where the sizes of a summed label are not known to be equal they are taken as equal and a note says
         so: a MatMul of other sizes fails, it does not compute something else. Labels are merged
         only if at most one of them is in doubt, for the same reason. The diagonal over two sizes
         not known to be equal assumes that the model is valid: Einsum itself takes no others. Left

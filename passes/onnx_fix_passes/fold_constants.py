@@ -57,22 +57,27 @@ class FoldConstants(Pass):
         roots = [(n, t, _behind_identities(scope, t)) for n, t in self._roots(scope)]
         computed = [(n, t) for n, t, source in roots if source is None]
         for node, tensor, source in roots:
-            if source is not None:
+            # An output of the graph that is a constant has to stay an Identity of it.
+            if source is not None and scope.consumers(tensor):
                 yield Rewrite((node,), (), ((tensor, source),))
-        cones = []
+        cones: list[tuple[gs.Tensor, list[gs.Node]]] = []
+        ready: list[tuple[gs.Node, gs.Tensor]] = []
+        values: dict[str, NDArray[np.generic]] = {}
         for node, tensor in computed:
             cone = self._cone(scope, tensor)
-            if scope.rank(tensor) is None:
-                cone = f"nothing is known of the rank of '{tensor.name}'"
             if isinstance(cone, str):
                 yield Skip(node, cone)
-            else:
-                cones.append((node, tensor, cone))
-        if not cones:
-            return
-        values = self._evaluate(scope, [(t, c) for _, t, c in cones])
+                continue
+            ready.append((node, tensor))
+            if scope.rank(tensor) is not None:
+                cones.append((tensor, cone))
+            elif (small := scope.folded(tensor)) is not None:
+                # Function bodies have no shapes, and onnxsim wants one for every output.
+                values[tensor.name] = small
+        if cones:
+            values.update(self._evaluate(scope, cones))
         by_node: dict[int, list[tuple[gs.Node, gs.Tensor]]] = {}
-        for node, tensor, _ in cones:
+        for node, tensor in ready:
             by_node.setdefault(id(node), []).append((node, tensor))
         for pairs in by_node.values():
             node = pairs[0][0]

@@ -33,7 +33,7 @@ def reshaped(x: Array, numbers: Sequence[int]) -> Array:
 def executed(step: Step, given: list[Array]) -> Array:
     x, n = given[0], step.numbers
     if step.op == "Transpose":
-        return x.transpose(n)
+        return np.transpose(x, n)
     if step.op == "Reshape":
         return reshaped(x, n)
     if step.op == "Flatten":
@@ -44,7 +44,7 @@ def executed(step: Step, given: list[Array]) -> Array:
     if step.op == "Squeeze":
         return np.squeeze(x, n)
     if step.op == "Take":
-        return np.take(x, n[1], axis=n[0])
+        return np.asarray(np.take(x, n[1], axis=n[0]))
     if step.op == "Pick":
         return np.take(x, np.arange(n[1]) * n[2], axis=n[0])
     if step.op == "ReduceSum":
@@ -81,6 +81,11 @@ class Case:
     broadcast: bool
 
 
+def told_size(size: int, symbol: str, how: int) -> Dim:
+    """The size, a symbol that stands for it, or nothing."""
+    return (size, size, symbol, symbol, None)[how]
+
+
 @st.composite
 def cases(draw: st.DrawFn, letters: str = "abcdEF", most: int = 4) -> Case:
     """An equation with sizes, and what the planner is told of the sizes."""
@@ -108,12 +113,9 @@ def cases(draw: st.DrawFn, letters: str = "abcdEF", most: int = 4) -> Case:
         broadcast = broadcast or 1 in dims
         terms.append(text)
         shapes.append(tuple(dims))
-        told = st.sampled_from(["size", "size", "symbol", "symbol", "nothing"])
+        told = st.integers(0, 4)
         known.append(
-            tuple(
-                {"size": d, "symbol": name, "nothing": None}[draw(told)]
-                for d, name in zip(dims, names, strict=True)
-            )
+            tuple(told_size(d, name, draw(told)) for d, name in zip(dims, names, strict=True))
         )
     equation = ",".join(terms)
     if draw(st.booleans()):

@@ -286,6 +286,29 @@ def test_heavy_weights_survive() -> None:
     assert_same_outputs(before, fixed, {"x": np.ones((2, 64), np.float32)})
 
 
+def test_heavy_constant_of_a_function_is_there_for_every_call() -> None:
+    before = as_proto(
+        HEAD
+        + """ g (float[N,64] x) => (float[N,64] y) { a = my.f (x) y = my.f (a) }
+        <domain: "my", opset_import: ["" : 18]> f (x) => (y) { y = Neg (x) }"""
+    )
+    weights = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
+    body = before.functions[0]
+    del body.node[:]
+    held = onnx.numpy_helper.from_array(weights, "held")
+    body.node.append(helper.make_node("Constant", [], ["w"], value=held))
+    body.node.append(helper.make_node("MatMul", ["x", "w"], ["y"]))
+    fixed = inlined(before)
+    assert [n.attribute[0].t for n in fixed.graph.node if n.op_type == "Constant"] == [held, held]
+    assert_same_outputs(before, fixed, {"x": np.ones((2, 64), np.float32)})
+
+
+def test_training_information_survives() -> None:
+    before = as_proto(SCALE)
+    before.training_info.add().update_binding.add(key="a", value="b")
+    assert list(inlined(before).training_info) == list(before.training_info)
+
+
 def test_unused_functions_stay_with_what_they_call() -> None:
     text = (
         HEAD
@@ -372,96 +395,3 @@ def test_circle_is_an_error() -> None:
     )
     with pytest.raises(ModelError, match="my::f -> my::h -> my::f"):
         run_pass(InlineFunctions(), text)
-
-
-# -- from 9.0 on -------------------------------------------------------------------------------
-
-PLAIN = (
-    HEAD
-    + """
-g (float[N] x) => (float[N] y) { y = my.clean (x) }
-<domain: "my", opset_import: ["" : 18]> clean (x0) => (y0) { y0 = Neg (x0) }"""
-)
-
-
-@pytest.mark.parametrize("target", ["trt-9.0", "trt-10.3", "trt-11.1", "rtx-1.7"])
-def test_functions_without_fault_are_left_alone(target: str) -> None:
-    unchanged(PLAIN, target)
-    assert ops(inlined(PLAIN, target, always=True)) == ["Neg"]
-
-
-FAULTY = {
-    "takes the built-in Relu in its place": PLAIN.replace("clean", "Relu"),
-    "two have this one": PLAIN.replace(
-        "y = my.clean (x)", "b = my.clean (x) y = your.clean (b)"
-    ).replace('"my" : 1]', '"my" : 1, "your" : 1]', 1)
-    + '<domain: "your", opset_import: ["" : 18]> clean (x1) => (y1) { y1 = Abs (x1) }',
-    "with the opset of the model": PLAIN.replace(
-        '["" : 18]> clean (x0) => (y0) { y0 = Neg (x0) }',
-        '["" : 11]> clean (x0) => (y0) { y0 = ReduceSum <axes = [0], keepdims = 0> (x0) }',
-    ).replace("(float[N] y)", "(float y)"),
-    "leaves one out": PLAIN.replace("clean (x0)", "clean (x0, extra)"),
-    "takes no empty input": PLAIN.replace("clean (x0)", "clean (x0, extra)").replace(
-        "my.clean (x)", 'my.clean (x, "")'
-    ),
-    "every output of a call": PLAIN.replace("(y0) {", "(y0, z0) { z0 = Abs (x0)"),
-}
-
-
-@pytest.mark.parametrize("reason", sorted(FAULTY))
-@pytest.mark.parametrize("target", ["trt-9.0", "trt-10.3", "rtx-1.7"])
-def test_faults_of_releases_that_read_functions(reason: str, target: str) -> None:
-    lines = reasons(FAULTY[reason], target)
-    assert lines
-    assert all(reason in line for line in lines)
-    fixed = inlined(FAULTY[reason], target)
-    assert not any(n.domain for n in fixed.graph.node)
-
-
-def test_input_named_like_a_tensor_outside() -> None:
-    text = PLAIN.replace("y = my.clean (x)", "x0 = Abs (x) y = my.clean (x)")
-    for target in ("trt-9.0", "trt-10.7"):
-        assert "mistakes the input 'x0'" in reasons(text, target)[0]
-    unchanged(text, "trt-10.8")
-    unchanged(PLAIN.replace("x0", "x"), "trt-10.3")
-
-
-def test_same_meaning_at_another_opset_is_no_fault() -> None:
-    unchanged(PLAIN.replace('["" : 18]> clean', '["" : 17]> clean'), "trt-10.3")
-
-
-def test_callers_of_a_faulty_function_are_inlined_too() -> None:
-    text = (
-        HEAD
-        + """ g (float[N] x) => (float[N] y, float[N] z) { y = my.outer (x) z = my.clean (x) }
-    <domain: "my", opset_import: ["" : 18]> Relu (x0) => (y0) { y0 = Neg (x0) }
-    <domain: "my", opset_import: ["" : 18]> clean (x1) => (y1) { y1 = Neg (x1) }
-    <domain: "my", opset_import: ["" : 18, "my" : 1]> outer (x2) => (y2) {
-      t2 = my.Relu (x2)
-      y2 = my.clean (t2)
-    }"""
-    )
-    assert reasons(text, "trt-10.3") == [
-        "my::Relu inlined (1 call): TensorRT 10.3 takes the built-in Relu in its place",
-        "my::outer inlined (1 call): it calls my::Relu, which is inlined",
-    ]
-    fixed = inlined(text, "trt-10.3")
-    assert [(n.domain, n.op_type) for n in fixed.graph.node] == [
-        ("", "Neg"),
-        ("my", "clean"),
-        ("my", "clean"),
-    ]
-    assert [f.name for f in fixed.functions] == ["clean"]
-    assert_same_outputs(as_proto(text), fixed, {"x": X})
-
-
-def test_deep_nesting() -> None:
-    bodies = [
-        f"""<domain: "my", opset_import: ["" : 18, "my" : 1]> f{k} (x{k}) => (y{k}) {{
-        y{k} = {f"my.f{k + 1} (x{k})" if k < 24 else f"Neg (x{k})"} }}"""
-        for k in range(25)
-    ]
-    text = HEAD + " g (float[N] x) => (float[N] y) { y = my.f0 (x) }" + "\n".join(bodies)
-    unchanged(text, "trt-10.3")
-    assert len(reasons(text, "trt-11.0")) == 25
-    assert ops(inlined(text, "trt-11.0")) == ["Neg"]
