@@ -174,6 +174,7 @@ def broken_models() -> dict[str, str]:
     return {
         "cycle": f"{head} {{ a = Neg (b)  b = Neg (a)  y = Neg (b) }}",
         "missing input": f"{head} {{ y = Neg (nothing) }}",
+        "equation": f"{head} {{ y = Einsum <equation = \"..i->i\"> (x) }}",
         "duplicate": f"{head} {{ y = Neg (x)  y = Abs (x) }}",
         "future opset": f"{head} {{ y = Neg (x) }}".replace("13", "99"),
         "future ir": f"{head} {{ y = Neg (x) }}".replace("8", "77"),
@@ -266,3 +267,20 @@ def _timed(*args: str) -> float:
     start = time.perf_counter()
     python(*args)
     return time.perf_counter() - start
+
+
+@pytest.mark.parametrize("each", ["checker", "numbers"])
+def test_every_pass_can_be_checked(tmp_path: Path, each: str) -> None:
+    text = """<ir_version: 8, opset_import: ["" : 11]>
+    main (float[N] x) => (float[N] y) { [one] a = Abs (x)  [bad] y = Relu (a) }"""
+    negative = text.replace("Relu (a)", "Relu (x)")
+    (tmp_path / "wrong.py").write_text(WRONG)
+    config = tmp_path / "p.yaml"
+    config.write_text(
+        f"custom: [wrong.py]\npasses: [abs-twice, relu-to-neg]\nverify: {{each: {each}}}\n"
+    )
+    model = write(tmp_path, negative)
+    result = run(model, "-o", tmp_path / "f.onnx", "-c", config, "-t", "trt-7.2")
+    assert result.exit_code == 3, result.output
+    named = "after pass relu-to-neg (round 1)" in result.output
+    assert named == (each == "numbers")

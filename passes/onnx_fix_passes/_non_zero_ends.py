@@ -99,8 +99,7 @@ def _uses(scope: Scope, node: gs.Node) -> Uses:
             return Uses(obstacle=f"'{tensor.name}' is an output; {LATER}")
         for reader in scope.consumers(tensor):
             needs = f"{reader.op} '{scope.label(reader)}' needs what it selects; {LATER}"
-            over = reader.op == "ScatterND" and reader.inputs[0] is tensor
-            if over or scope.model.scope_of(reader) is not scope or not is_standard(reader):
+            if scope.model.scope_of(reader) is not scope or not is_standard(reader):
                 return Uses(obstacle=needs)
             if id(reader) in seen:
                 continue
@@ -165,7 +164,7 @@ def _as_put(scope: Scope, node: gs.Node) -> Put | None:
     mask, trailing, assumed = selector
     values = dense(scope, updates, Selection(bare(scope, found.mask), rank, shape, data, True))
     if values is None and rank == len(shape):
-        values = _by_rows(scope, mask, updates, data)
+        values = _by_rows(scope, mask, updates, data, assumed=assumed)
     if values is None:
         return None
     return Put(mask, trailing, data, values, reduction, assumed)
@@ -200,7 +199,9 @@ def _given(node: gs.Node) -> set[str]:
     return {k for k in ("start", "end") if node.attrs.get(k, 0 if k == "start" else None)}
 
 
-def _by_rows(scope: Scope, mask: gs.Tensor, updates: gs.Tensor, data: gs.Tensor) -> Dense | None:
+def _by_rows(
+    scope: Scope, mask: gs.Tensor, updates: gs.Tensor, data: gs.Tensor, *, assumed: bool
+) -> Dense | None:
     """Values for whole rows, flattened as the elements of an expanded mask of rows are."""
     flat, added, shape = scope.producer(updates), scope.producer(mask), scope.shape(data) or ()
     if flat is None or flat.op != "Reshape" or added is None or added.op != "Unsqueeze":
@@ -211,7 +212,7 @@ def _by_rows(scope: Scope, mask: gs.Tensor, updates: gs.Tensor, data: gs.Tensor)
     if to is None or to.reshape(-1).tolist() != [-1] or axes is None or not rank:
         return None
     last = sorted(a % len(shape) for a in axes) == list(range(rank, len(shape)))
-    if not last or not proven(scope.shape(inner), shape[:rank]):
+    if not last or not (assumed or proven(scope.shape(inner), shape[:rank])):
         return None
     have = scope.shape(rows)
     if have is None or not proven(have[1:], shape[rank:]):

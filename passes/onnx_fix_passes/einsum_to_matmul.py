@@ -59,10 +59,10 @@ class EinsumToMatMul(Pass):
         overflow, which ONNX leaves open (the ReduceSum of onnxruntime adds int64 in double, so it
         is exact up to 2**53). A label may have size 1 in one operand and n in another: as a batch
         axis it broadcasts, and a summed one that is known to be 1 is taken out of that operand.
-        Where the sizes of a summed label are not known to be equal they are taken as equal and a note says
-        so: a MatMul of other sizes fails, it does not compute something else. Labels are merged
-        only if at most one of them is in doubt, for the same reason. The diagonal over two sizes
-        not known to be equal assumes that the model is valid: Einsum itself takes no others. Left
+        Where the sizes of a summed label are not known to be equal they are taken as equal and a
+        note says so: a MatMul of other sizes fails, it does not compute something else. Labels are
+        merged only if at most one of them is in doubt, for the same reason. The diagonal over two
+        sizes not known to be equal assumes that the model is valid: Einsum takes no others. Left
         alone: malformed equations, an ellipsis over an unknown rank, an equation that is a
         parameter of a function, and 8- and 16-bit integers where sums are due, which neither
         MatMul nor ReduceSum takes.

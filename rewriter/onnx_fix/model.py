@@ -153,6 +153,8 @@ class Model:
                 name = tensor.name
                 tensor.CopyFrom(self._stubbed[number])
                 tensor.name = name
+        # Skeletons leave it out.
+        proto.training_info.extend(self.proto.training_info)
         self.__init__(proto, self.base_dir, self.target)  # type: ignore[misc]
 
     def kill(self, node: gs.Node) -> None:

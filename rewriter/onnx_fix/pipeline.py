@@ -76,8 +76,9 @@ class VerifySettings(_Strict):
     seed: int = Field(default=0, description="seed of the random feeds")
     rtol: float | None = Field(default=None, description="relative tolerance; by dtype if left out")
     atol: float | None = Field(default=None, description="absolute tolerance; by dtype if left out")
-    each: Literal["off", "checker"] = Field(
-        default="off", description="check the model after every pass"
+    each: Literal["off", "checker", "numbers"] = Field(
+        default="off",
+        description="after every pass: nothing, the ONNX checker, or the comparison as well",
     )
 
 

@@ -136,6 +136,8 @@ class Reader:
                 domain=proto.domain or None,
             )
             node.attrs = self._attributes(proto, node, label, scope)
+            if proto.op_type == "Einsum":
+                _check_equation(node.attrs.get("equation"), where)
             scope.tensors.update((t.name, t) for t in outputs if t.name)
             scope.graph.nodes.append(node)
             scope.origins.append((node, proto))
@@ -170,3 +172,16 @@ class Reader:
             else:
                 attrs[attr.name] = attr
         return attrs
+
+
+def _check_equation(equation: object, where: str) -> None:
+    """Refuse an equation with stray dots: onnx's shape inference never returns from one.
+
+    Raises:
+        ModelError: dots that are no ellipsis.
+    """
+    if isinstance(equation, str) and "." in equation.replace("...", ""):
+        raise ModelError(
+            f"{where} has the equation '{equation}', in which dots stand that are no ellipsis "
+            "(three in a row); correct the export"
+        )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx_fix.target.facts import Dim
 from onnx_fix_passes._einsum_letters import EquationError, bind
 from onnx_fix_passes._einsum_plan import PlanError, plan
-from onnx_fix_passes._einsum_program import Prices, Program, Step
+from onnx_fix_passes._einsum_program import Prices, Program, Step, broadcast
 
 Array = NDArray[np.generic]
 
@@ -252,6 +252,14 @@ def test_assumptions_are_named() -> None:
         plan(bind("ij,jk->ik", [2, 2]), [("I", "N"), (None, "K")], Prices(assume=False))
     with pytest.raises(PlanError, match="'i' names axes of one operand"):
         plan(bind("ii->i", [2]), [("N", "M")], Prices(assume=False))
+
+
+def test_what_two_sizes_broadcast_to() -> None:
+    assert broadcast("N", "N") == "N" and broadcast(3, 3) == 3
+    assert broadcast("N", 1) == "N" and broadcast(1, "N") == "N" and broadcast(1, 0) == 0
+    # Either may be 1, unless it is a number.
+    assert broadcast("N", "M") is None and broadcast(None, "N") is None
+    assert broadcast("N", 3) == 3 and broadcast(3, None) == 3
 
 
 def test_half_precision_sums_inside_a_matmul() -> None:

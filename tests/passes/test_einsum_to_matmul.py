@@ -482,7 +482,7 @@ def test_the_node_tests_of_onnx_keep_their_outputs(node_cases: list[TestCase]) -
                 array = numpy_helper.to_array(want) if isinstance(want, TensorProto) else want
                 have64, want64 = np.asarray(have, np.float64), np.asarray(array, np.float64)
                 assert have.shape == want64.shape
-                np.testing.assert_allclose(have64, want64, rtol=case.rtol * 10, atol=case.atol)
+                np.testing.assert_allclose(have64, want64, rtol=case.rtol, atol=case.atol)
 
 
 EQUATIONS = [

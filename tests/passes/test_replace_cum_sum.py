@@ -241,6 +241,81 @@ def test_what_is_read_elsewhere_is_not_taken_in() -> None:
     assert_rewrites(ReplaceCumSum(), text, after=after, feeds=feeds)
 
 
+def test_two_readers_are_not_taken_in() -> None:
+    tail = "k = Constant <value = int64 {5}> () d = Sub (c, k) e = Mul (c, k) y = Add (d, e)"
+    model = as_proto(counting(tail=tail))
+    fixed, _ = run_pass(ReplaceCumSum(), model)
+    assert "Sub" in ops(fixed) and "CumSum" not in ops(fixed)
+    assert_same_outputs(model, fixed, {"x": np.zeros((2, 9), np.float32)})
+
+
+def test_only_shifts_that_no_type_rounds_are_taken_in() -> None:
+    for kind, value, shift in (
+        ("int64", "int64[1] {1}", "int64 {1099511627776}"),
+        ("float", "float[1] {1.0}", "float {16000000.0}"),
+        ("float", "float[1] {1.0}", "float {0.5}"),
+    ):
+        tail = f"k = Constant <value = {shift}> () y = Add (c, k)"
+        model = as_proto(counting(value, tail=tail, type_=kind))
+        fixed, _ = run_pass(ReplaceCumSum(), model)
+        assert "CumSum" not in ops(fixed) and ops(fixed)[-1] == "Add"
+        assert_same_outputs(model, fixed, {"x": np.zeros((2, 9), np.float32)})
+
+
+def test_sums_that_may_have_wrapped_are_not_converted_at_once() -> None:
+    model = as_proto(counting("int32[1] {1}", tail="y = Cast <to = 7> (c)"))
+    fixed, _ = run_pass(ReplaceCumSum(), model)
+    assert ops(fixed).count("Cast") == 2
+    assert_same_outputs(model, fixed, {"x": np.zeros((2, 9), np.float32)})
+
+
+@pytest.mark.parametrize("join", ["Concat <axis = 1> (a, b)", "Where (which, a, b)"])
+@pytest.mark.parametrize(("other", "counts"), [(1, True), (2, False)])
+def test_joined_values_count_only_where_they_agree(join: str, other: int, counts: bool) -> None:
+    text = (
+        header(12)
+        + f""" g (float[A,N] x, bool[A,N] which) => (int64[P,Q] y) {{
+        s = Shape (x)
+        a = ConstantOfShape <value = int64[1] {{1}}> (s)
+        b = ConstantOfShape <value = int64[1] {{{other}}}> (s)
+        j = {join}
+        axis = Constant <value = int64 {{1}}> ()
+        y = CumSum (j, axis)
+    }}"""
+    )
+    model = as_proto(text)
+    fixed, _ = run_pass(ReplaceCumSum(), model)
+    assert ("ReduceSum" in ops(fixed)) is not counts
+    which = np.asarray([[True, False, True], [False, False, True]])
+    assert_same_outputs(model, fixed, {"x": np.zeros((2, 3), np.float32), "which": which})
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_the_length_is_taken_from_what_the_shape_was_joined_of(axis: int) -> None:
+    text = (
+        header(13)
+        + f""" g (float[A,B] x, float[C] z) => (int64[P,Q,R] y) {{
+        s = Shape (x)
+        t = Shape (z)
+        i = Constant <value = int64 {{1}}> ()
+        b = Gather <axis = 0> (s, i)
+        nil = Constant <value = int64[1] {{0}}> ()
+        b1 = Unsqueeze (b, nil)
+        j = Constant <value = int64[1] {{0}}> ()
+        a1 = Gather <axis = 0> (s, j)
+        c = Concat <axis = 0> (t, b1, a1)
+        ones = ConstantOfShape <value = int64[1] {{1}}> (c)
+        axis = Constant <value = int64 {{{axis}}}> ()
+        y = CumSum (ones, axis)
+    }}"""
+    )
+    model = as_proto(text)
+    fixed, _ = run_pass(ReplaceCumSum(), model)
+    assert "Range" in ops(fixed) and "ConstantOfShape" not in ops(fixed)
+    feeds = {"x": np.zeros((2, 5), np.float32), "z": np.zeros(3, np.float32)}
+    assert_same_outputs(model, fixed, feeds)
+
+
 def test_subtraction_from_a_constant_is_not_a_shift() -> None:
     tail = "k = Constant <value = int64 {5}> ()\n  y = Sub (k, c)\n"
     model = as_proto(counting(tail=tail))

@@ -49,6 +49,7 @@ def verify(
     seed: int = 0,
     rtol: float | None = None,
     atol: float | None = None,
+    slack: float = 1.0,
     plugin_bodies: Sequence[onnx.FunctionProto] = (),
     sizes: int = 3,
     oracle: OracleChoice = "auto",
@@ -76,6 +77,8 @@ def verify(
         rtol: Relative tolerance for floats; by default `default_tolerance` of each output's dtype,
             or that of the narrowest float type the original computes with where that is wider.
         atol: Absolute tolerance for floats, likewise.
+        slack: Factor on the default tolerances; those given by ``rtol`` and ``atol`` stand as they
+            are.
         plugin_bodies: Bodies of plugin nodes, put into copies in memory alone.
         sizes: How many sets of sizes are generated (see `plan_sizes`).
         oracle: ``auto``, or the one to use for both models.
@@ -94,7 +97,7 @@ def verify(
         _check_interface(original, expected)
     names: tuple[OracleName, ...] = ORACLES if oracle == "auto" else (oracle,)
     pair = Pair(Side(expected, threads), Side(fixed, threads), names)
-    judge = _Judge(expected, rtol, atol)
+    judge = _Judge(expected, rtol, atol, slack)
     if inputs_dir is not None:
         cases = _user_cases(original.proto, inputs_dir, pair, judge, progress)
     else:
@@ -118,7 +121,10 @@ def _check_interface(original: ModelSource, reference: ModelSource) -> None:
 class _Judge:
     """Compares outputs, and knows which tolerance and which outputs a model calls for."""
 
-    def __init__(self, expected: ModelSource, rtol: float | None, atol: float | None) -> None:
+    def __init__(
+        self, expected: ModelSource, rtol: float | None, atol: float | None, slack: float
+    ) -> None:
+        self._slack = slack
         self._rtol = rtol
         self._atol = atol
         self._narrowest = _narrowest_float(expected.proto)
@@ -155,8 +161,8 @@ class _Judge:
         if self._narrowest is not None:
             limits = widest(limits, default_tolerance(self._narrowest))
         return Tolerance(
-            limits.rtol if self._rtol is None else self._rtol,
-            limits.atol if self._atol is None else self._atol,
+            limits.rtol * self._slack if self._rtol is None else self._rtol,
+            limits.atol * self._slack if self._atol is None else self._atol,
         )
 
 

@@ -46,10 +46,11 @@ class Body:
 
 def read_body(graph: object) -> Body | None:
     """The body, or None where the object is not a graph of a known kind."""
-    if hasattr(graph, "node") and hasattr(graph, "initializer"):
-        return _from_proto(graph)
+    # GraphSurgeon first: asked for an attribute it lacks, its Graph prints an error.
     if hasattr(graph, "nodes") and hasattr(graph, "outputs"):
         return _from_surgeon(graph)
+    if hasattr(graph, "node") and hasattr(graph, "initializer"):
+        return _from_proto(graph)
     return None
 
 
