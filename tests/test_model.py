@@ -269,6 +269,14 @@ def test_one_external_tensor_is_read_on_demand(tmp_path: Path) -> None:
     assert value is not None and value.tolist() == [3, 4]
 
 
+def test_a_look_at_the_values_does_not_change_where_they_lie(tmp_path: Path) -> None:
+    (tmp_path / "w.bin").write_bytes(np.asarray([3, 4], np.float32).tobytes())
+    proto = external(tmp_path, "w.bin")
+    model = model_of(proto, tmp_path)
+    assert model.main.tensors["w"].values.tolist() == [3, 4]
+    assert model.to_proto() == proto
+
+
 def test_no_weights_are_read_unasked(tmp_path: Path) -> None:
     proto = external(tmp_path, "missing.bin")
     model = model_of(proto, tmp_path)

@@ -263,7 +263,8 @@ class Program:
 
     def assume(self, label: str, known: Iterable[Dim]) -> None:
         """Note that the sizes of a label are taken as equal."""
-        sizes = ["?" if d is None else str(d) for d in known]
+        # onnx calls dims that it knows nothing of unk__0, unk__1, ...
+        sizes = ["?" if d is None or str(d).startswith("unk__") else str(d) for d in known]
         self.assumed = (
             *self.assumed,
             f"the sizes of label '{label}' ({', '.join(sizes)}) are taken as equal",

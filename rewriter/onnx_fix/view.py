@@ -15,7 +15,7 @@ import onnx_graphsurgeon as gs
 from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, TensorProto
 
 from onnx_fix.errors import ModelError
-from onnx_fix.weights import StoredValues
+from onnx_fix.weights import stored_constant
 
 _SCALARS = {
     AttributeProto.FLOAT: "f",
@@ -98,7 +98,7 @@ class Reader:
         return scope
 
     def _constant(self, tensor: TensorProto) -> gs.Constant:
-        return gs.Constant(tensor.name, StoredValues(tensor, self.base_dir))
+        return stored_constant(tensor, self.base_dir)
 
     def _lookup(self, name: str, scope: RawScope, where: str) -> gs.Tensor:
         looked: RawScope | None = scope

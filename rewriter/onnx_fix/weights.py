@@ -129,6 +129,25 @@ class StoredValues(LazyValues):  # type: ignore[misc]
         return read_tensor(self.tensor, self.base_dir)
 
 
+class StoredConstant(gs.Constant):  # type: ignore[misc]
+    """A constant of the model file. Looking at its values leaves it one of the file: GraphSurgeon's
+    own class would keep the array in its place, and so lose where the bytes lie."""
+
+    @property
+    def values(self) -> NDArray[np.generic]:
+        """The values, read anew every time.
+
+        Raises:
+            ModelError: as ``read_tensor``.
+        """
+        return np.asarray(self._values.load())
+
+
+def stored_constant(tensor: TensorProto, base_dir: Path | None) -> gs.Constant:
+    """A constant that is backed by a tensor of the model file."""
+    return StoredConstant(tensor.name, StoredValues(tensor, base_dir))
+
+
 def stored_proto(constant: gs.Constant) -> TensorProto | None:
     """The proto behind a constant of the model file, or None for one made by a pass."""
     values = constant._values

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -59,3 +59,7 @@ class NodeFacts:
     outputs: tuple[TensorFacts, ...]
     attributes: Mapping[str, object]
     unresolved: frozenset[str] = frozenset()
+
+    def with_attributes(self, attributes: Mapping[str, object]) -> NodeFacts:
+        """The same node with other attributes."""
+        return replace(self, attributes=dict(attributes))
