@@ -19,6 +19,33 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnx_fix.contract import Pass, Rewrite, Skip, Stage
 from onnx_fix.scope import Scope, is_standard
 
+_SAME_EVERYWHERE = frozenset(
+    {
+        "Abs",
+        "Add",
+        "Cast",
+        "Concat",
+        "ConstantOfShape",
+        "Equal",
+        "Expand",
+        "Gather",
+        "Identity",
+        "Mul",
+        "Neg",
+        "Not",
+        "Reshape",
+        "Shape",
+        "Slice",
+        "Sqrt",
+        "Squeeze",
+        "Sub",
+        "Transpose",
+        "Unsqueeze",
+        "Where",
+    }
+)
+"""Ops that move data or round as IEEE 754 asks: every implementation gives the same bits."""
+
 _ITEM_BYTES = 16
 """No ONNX element is larger (complex128)."""
 
@@ -29,8 +56,9 @@ class FoldConstants(Pass):
 
     Before: `a = Constant <value = float {1.0}> ()  b = Neg (a)  y = Clip (x, b)`
     After: `y = Clip (x, b)` with an initializer `b`
-    Exact: yes; onnxsim evaluates with the kernels of onnxruntime (``onnx.reference`` the small
-    ones it has no kernel for).
+    Exact: yes; onnxsim evaluates with the kernels of onnxruntime. Small expressions of ops that
+    give the same bits everywhere, and those that onnxruntime has no kernel for, are left to
+    ``onnx.reference``, which loads in a tenth of the time.
     Since: 0.1
 
     By default only what helps the target is folded:
@@ -69,11 +97,13 @@ class FoldConstants(Pass):
                 yield Skip(node, cone)
                 continue
             ready.append((node, tensor))
-            if scope.rank(tensor) is not None:
-                cones.append((tensor, cone))
-            elif (small := scope.folded(tensor)) is not None:
-                # Function bodies have no shapes, and onnxsim wants one for every output.
+            # Function bodies have no shapes, and onnxsim wants one for every output.
+            simple = scope.rank(tensor) is None or all(n.op in _SAME_EVERYWHERE for n in cone)
+            small = scope.folded(tensor) if simple else None
+            if small is not None:
                 values[tensor.name] = small
+            elif scope.rank(tensor) is not None:
+                cones.append((tensor, cone))
         if cones:
             values.update(self._evaluate(scope, cones))
         by_node: dict[int, list[tuple[gs.Node, gs.Tensor]]] = {}

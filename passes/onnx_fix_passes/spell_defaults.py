@@ -26,7 +26,7 @@ class SpellDefaults(Pass):
     Exact: yes, by the default that the schema of the op gives.
     Since: 0.1
 
-    1. An attribute that must be absent and has its default value is left out (ScatterND's reduction,
+    1. An attribute that must be absent and has its default value is left out (ScatterND, reduction,
        which TensorRT 10.0 to 10.8 refuses even as "none").
     2. An attribute that must be present and has a default is written out (Reshape's allowzero, for
        which TensorRT 8.0 to 8.4 has no default).
