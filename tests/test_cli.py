@@ -15,6 +15,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from onnx_fix.cli import app
+from onnx_fix.errors import UsageError
 from onnx_fix.pipeline import read_pipeline
 
 CLIP = """<ir_version: 8, opset_import: ["" : 13]>
@@ -39,6 +40,16 @@ def write(tmp_path: Path, text: str, name: str = "m.onnx") -> Path:
     return path
 
 
+@pytest.fixture(autouse=True)
+def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever this machine has: what is chosen without --target must not depend on it."""
+
+    def refuse() -> str:
+        raise UsageError("nothing is installed")
+
+    monkeypatch.setattr("onnx_fix.target.detect.installed_target", refuse)
+
+
 def ops(path: Path) -> list[str]:
     return [n.op_type for n in onnx.load(path).graph.node]
 
@@ -50,7 +61,7 @@ def test_the_main_job(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert ops(tmp_path / "f.onnx") == ["MatMul"]
     assert "einsum-to-matmul" in result.output
-    assert "no --target given: rewriting for trt-7.2" in result.output
+    assert "no --target given and no TensorRT installed: taking trt-7.2" in result.output
     assert "equal to the original" in result.output
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["ok"] is True and report["schema_version"] == 1
@@ -174,7 +185,7 @@ def broken_models() -> dict[str, str]:
     return {
         "cycle": f"{head} {{ a = Neg (b)  b = Neg (a)  y = Neg (b) }}",
         "missing input": f"{head} {{ y = Neg (nothing) }}",
-        "equation": f"{head} {{ y = Einsum <equation = \"..i->i\"> (x) }}",
+        "equation": f'{head} {{ y = Einsum <equation = "..i->i"> (x) }}',
         "duplicate": f"{head} {{ y = Neg (x)  y = Abs (x) }}",
         "future opset": f"{head} {{ y = Neg (x) }}".replace("13", "99"),
         "future ir": f"{head} {{ y = Neg (x) }}".replace("8", "77"),
@@ -284,3 +295,12 @@ def test_every_pass_can_be_checked(tmp_path: Path, each: str) -> None:
     assert result.exit_code == 3, result.output
     named = "after pass relu-to-neg (round 1)" in result.output
     assert named == (each == "numbers")
+
+
+def test_the_installed_release_is_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onnx_fix.target.detect.installed_target", lambda: "trt-8.6.1")
+    result = run("plan", write(tmp_path, EINSUM))
+    assert "no --target given: taking trt-8.6, which is installed" in result.output
+    assert "no changes would be needed" in result.output

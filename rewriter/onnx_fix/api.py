@@ -24,7 +24,7 @@ from onnx_fix.pipeline import PassEntry, Pipeline, VerifySettings, read_pipeline
 from onnx_fix.report import Report, blockers, source_name, summarise
 from onnx_fix.repro import write_repro
 from onnx_fix.save import external_files
-from onnx_fix.target import Target, default_target, load_target
+from onnx_fix.target import Target, choose_target
 from onnx_fix.weights import is_external
 
 if TYPE_CHECKING:
@@ -59,28 +59,6 @@ class FixResult:
     def ok(self) -> bool:
         """Whether nothing is left that the target surely refuses."""
         return self.report.ok
-
-
-def choose_target(target: str | Target | None, pipeline: Pipeline | None) -> tuple[Target, str]:
-    """The target that is meant, and a line for the user where it was not named.
-
-    An explicit target wins over the pipeline file. With neither, the installed TensorRT is asked,
-    and with none installed it is TensorRT 7.2, whose graphs are the least demanding.
-
-    Raises:
-        UsageError: there is no such target.
-    """
-    named = target if target is not None else (pipeline.target if pipeline is not None else None)
-    if isinstance(named, Target):
-        return named, ""
-    if named is not None:
-        chosen = load_target(named)
-        return chosen, chosen.resolved_note
-    chosen = default_target()
-    return chosen, (
-        f"no --target given: rewriting for {chosen.name}, the least demanding release; choose with "
-        "--target (such as trt-8.6, or auto for the installed one)"
-    )
 
 
 def planner_pipeline(target: Target, *, plugins: bool = True) -> Pipeline:
@@ -162,7 +140,8 @@ def fix(
 
     Args:
         model: A path, or a model, which is never changed.
-        target: A release such as ``trt-8.6``; see ``choose_target`` for the default.
+        target: A release such as ``trt-8.6``; by default that of the pipeline, else the
+            installed one, else ``trt-7.2``.
         pipeline: A pipeline or the path of a pipeline file; by default the planner's choice.
         plugins: Whether nodes may become plugin nodes; False asks for plain ONNX throughout.
         verify: Whether to compare the result with the original.
@@ -181,15 +160,14 @@ def fix(
         InternalError: a fault of a pass.
     """
     start = time.perf_counter()
-    chosen, note = choose_target(target, None)
     settings = pipeline
     folder = Path()
     if isinstance(settings, str | Path):
         folder = Path(settings).parent
         settings = read_pipeline(Path(settings))
-    if settings is not None:
-        chosen, note = choose_target(target, settings)
-    else:
+    named = settings.target if target is None and settings is not None else target
+    chosen, note = choose_target(named)
+    if settings is None:
         settings = planner_pipeline(chosen, plugins=plugins)
     job, path = _job(model, chosen, settings, folder, plugins)
     files = external_files(job.proto, job.base_dir)

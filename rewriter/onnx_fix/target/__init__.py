@@ -6,6 +6,7 @@ facts stand in ``data/``; importing this package imports neither tensorrt nor on
 
 from __future__ import annotations
 
+from onnx_fix.target.choose import choose_target
 from onnx_fix.target.facts import Constness, Dim, NodeFacts, TensorFacts
 from onnx_fix.target.kinds import NOT_EVALUATED
 from onnx_fix.target.releases import known_targets
@@ -24,6 +25,7 @@ __all__ = [
     "Target",
     "TensorFacts",
     "Verdict",
+    "choose_target",
     "default_target",
     "known_targets",
     "load_target",
