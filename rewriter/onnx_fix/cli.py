@@ -11,12 +11,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from onnx_fix.errors import OnnxFixError, UsageError
+from onnx_fix.cli_errors import errors
+from onnx_fix.errors import UsageError
 
 if TYPE_CHECKING:
     from onnx_fix.api import FixResult
@@ -123,7 +124,7 @@ def fix_command(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only what is wrong.")] = False,
 ) -> None:
     """Rewrite MODEL for a TensorRT release and write the result. The default command."""
-    with _errors():
+    with errors():
         from onnx_fix.api import fix
         from onnx_fix.render import render_report
         from onnx_fix.save import check_output
@@ -163,7 +164,7 @@ def plan_command(
     ] = 0,
 ) -> None:
     """Say what would be done and why, and write no model."""
-    with _errors():
+    with errors():
         from onnx_fix.api import plan
         from onnx_fix.render import render_report
 
@@ -187,7 +188,7 @@ def init_command(
     force: Annotated[bool, typer.Option("--force", "-f", help="Replace the output.")] = False,
 ) -> None:
     """Write the pipeline file that the planner would use for MODEL, with comments."""
-    with _errors():
+    with errors():
         from onnx_fix.api import plan
         from onnx_fix.init_file import commented
 
@@ -204,7 +205,7 @@ def init_command(
 @app.command(name="schema")
 def schema_command() -> None:
     """Print the JSON Schema of pipeline files, for editors."""
-    with _errors():
+    with errors():
         from onnx_fix.pipeline import json_schema
 
         typer.echo(json.dumps(json_schema(), indent=1))
@@ -215,7 +216,7 @@ def passes_command(
     name: Annotated[str | None, typer.Argument(help="A pass; all are listed if absent.")] = None,
 ) -> None:
     """List the passes, or show the documentation of one."""
-    with _errors():
+    with errors():
         from onnx_fix.render import render_pass, render_passes
 
         if name is None:
@@ -252,35 +253,6 @@ def _progress(quiet: bool) -> Iterator[Callable[[str], None]]:
         return
     with console.status("reading the model") as status:
         yield lambda message: status.update(message)
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    """Turn errors into one message and their exit code."""
-    try:
-        yield
-    except OnnxFixError as error:
-        _fail(f"error: {error}", error.exit_code)
-    except MemoryError:
-        _fail("error: there is not enough memory for this model", 2)
-    except (typer.Exit, typer.Abort, typer.BadParameter):
-        raise
-    except KeyboardInterrupt:
-        _fail("interrupted; nothing was written", 130)
-    except Exception as error:  # the last line of defence: our own fault, said as such
-        if os.environ.get("ONNX_FIX_TRACEBACK"):
-            raise
-        _fail(
-            f"onnx-fix has a fault: {type(error).__name__}: {error}\nNothing was written. Please "
-            "report it with the model, the command, and the traceback that the same command prints "
-            "with ONNX_FIX_TRACEBACK=1 set.",
-            4,
-        )
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    typer.echo(message, err=True)
-    raise typer.Exit(code)
 
 
 def main() -> None:
