@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import onnx
@@ -24,31 +25,32 @@ from onnx_fix.report import Blocker
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 NAMES = sorted(path.name.removesuffix(".onnx") for path in FIXTURES.glob("*.onnx"))
 TARGETS = ("trt-7.2", "trt-8.2", "trt-8.6", "trt-10.3", "rtx-1.7")
-SIZES = ("a", "b")
+SIZES = ("a", "b", "min")
 
-TWINS = {"superpoint_points.legacy17": "superpoint_points.dynamo18"}
+TWINS = {
+    "superpoint_dense.legacy13": "superpoint_dense.dynamo18",
+    "superpoint_points.legacy17": "superpoint_points.dynamo18",
+}
 """Exports that cannot run, and a runnable export of the same network with the same weights."""
 
-RECORDED = ("superpoint_dense.legacy13",)
-"""Exports that cannot run, whose right outputs are recorded beside them."""
-
-FROZEN = {"superpoint_points.legacy17": {"b": {"descriptors"}}}
+FROZEN = {"superpoint_points.legacy17": {"b": {"descriptors"}, "min": {"descriptors"}}}
 """Outputs that hold at the size of the export alone, since the exporter froze the image size."""
 
-Arrays = dict[str, NDArray[np.generic]]
+Arrays = dict[str, NDArray[Any]]
 
 
-def _load_sidecar() -> ModuleType:
-    """The reader of sidecars, which lies among the export scripts."""
-    spec = importlib.util.spec_from_file_location("sidecar", FIXTURES / "export" / "sidecar.py")
+def load(name: str, path: Path) -> ModuleType:
+    """A module that is no part of the package, from its file."""
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["sidecar"] = module  # dataclasses look their own module up
+    sys.modules[name] = module  # dataclasses look their own module up
     spec.loader.exec_module(module)
     return module
 
 
-sidecar = _load_sidecar()
+sidecar = load("sidecar", FIXTURES / "export" / "sidecar.py")
+rtx = load("rtx", FIXTURES.parent / "benchmarks" / "rtx.py")
 
 
 def path_of(name: str) -> Path:
@@ -93,13 +95,6 @@ def run(using: ort.InferenceSession, feeds: Arrays) -> Arrays:
 @cache
 def expected(name: str, size: str) -> Arrays:
     """What the network gives at ``size``, from a source that onnx-fix has not touched."""
-    if name in RECORDED:
-        with np.load(FIXTURES / f"{name}.outputs.npz") as recorded:
-            return {
-                key.removeprefix(f"{size}/"): recorded[key]
-                for key in recorded.files
-                if key.startswith(f"{size}/")
-            }
     source = onnx.load(path_of(TWINS.get(name, name)))
     return run(session(source), feeds_of(name, size))
 
@@ -125,12 +120,13 @@ each_target = pytest.mark.parametrize("target", TARGETS)
 
 
 def test_the_fixtures_are_here() -> None:
-    assert len(NAMES) >= 9
-    files = [path for path in FIXTURES.rglob("*") if path.is_file()]
+    assert len(NAMES) >= 10
+    files = [path for path in FIXTURES.iterdir() if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 6_000_000
+    assert all(Path(f"{path_of(name)}.json").is_file() for name in NAMES)
 
 
-@pytest.mark.parametrize("name", [*TWINS, *RECORDED])
+@pytest.mark.parametrize("name", sorted(TWINS))
 def test_what_is_called_invalid_is(name: str) -> None:
     """The exporter's fault is still in the fixture, and nothing else was compared by mistake."""
     with pytest.raises(Exception, match="MaxPool"):
@@ -144,6 +140,28 @@ def test_same_outputs(name: str, target: str) -> None:
     for size in SIZES:
         without = sorted(FROZEN.get(name, {}).get(size, ()))
         assert_close(run(using, feeds_of(name, size)), expected(name, size), without)
+
+
+@each_target
+@pytest.mark.parametrize("name", sorted(set(NAMES) - TWINS.keys()))
+def test_same_values_inside(name: str, target: str) -> None:
+    """Tensors that survive by name hold what they held, so that no later step hides a fault."""
+    before, after = onnx.load(path_of(name)), fixed(name, target).model
+    made = [{o for node in m.graph.node for o in node.output if o} for m in (before, after)]
+    shared = sorted(made[0] & made[1] - {o.name for o in before.graph.output})
+    assert len(shared) > 5
+    first, second = (session(showing(model, shared)) for model in (before, after))
+    for size in ("a", "b"):
+        feeds = feeds_of(name, size)
+        assert_close(run(second, feeds), run(first, feeds))
+
+
+def showing(model: ModelProto, tensors: Sequence[str]) -> ModelProto:
+    """A copy that gives these tensors as outputs too."""
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    copy.graph.output.extend(onnx.ValueInfoProto(name=tensor) for tensor in tensors)
+    return copy
 
 
 @each_target
@@ -181,3 +199,32 @@ def test_twice_is_once(name: str, target: str) -> None:
     assert again.model.SerializeToString(deterministic=True) == once.SerializeToString(
         deterministic=True
     )
+
+
+@pytest.mark.rtx
+@pytest.mark.skipif(not rtx.available(), reason="tensorrt_rtx (the extra `rtx`) is not installed")
+@each_model
+def test_the_real_parser_agrees(name: str, tmp_path: Path) -> None:
+    """Where nothing is left that rtx-1.7 refuses, TensorRT-RTX parses; where something is, not."""
+    result = fixed(name, "rtx-1.7")
+    path = tmp_path / "fixed.onnx"
+    onnx.save(result.model, path)
+    verdict = rtx.ask(path, timeout=60)
+    assert verdict.parsed == (not result.report.refused), verdict.message
+    if not verdict.parsed:
+        assert verdict.op in refused(result.report.after)
+
+
+@pytest.mark.rtx
+@pytest.mark.skipif(not rtx.available(), reason="tensorrt_rtx (the extra `rtx`) is not installed")
+@each_model
+def test_the_real_builder_agrees(name: str, tmp_path: Path) -> None:
+    """What rtx-1.7 takes by our report becomes an engine, over the whole profile."""
+    result = fixed(name, "rtx-1.7")
+    if result.report.refused:
+        pytest.skip(f"still refused: {', '.join(refused(result.report.after))}")
+    path = tmp_path / "fixed.onnx"
+    onnx.save(result.model, path)
+    profile = sidecar.Sidecar.of(path_of(name)).profile()
+    verdict = rtx.ask(path, profile, build=True, timeout=300)
+    assert verdict.built, verdict.message

@@ -62,7 +62,7 @@ def problem(
 
 
 def frozen(model: ModelProto, given: list[object]) -> ModelProto:
-    """The model with all inputs but the first as initializers, as exporters write axes and sizes."""
+    """The model with all inputs but the first as initializers, as exporters write axes."""
     copy = ModelProto()
     copy.CopyFrom(model)
     for value, recorded in list(zip(model.graph.input, given, strict=False))[1:]:

@@ -266,9 +266,7 @@ def test_fp16() -> None:
 
 def test_types_that_max_and_min_lack_too() -> None:
     before = clip_model(np.float64, "low", "high")
-    assert skip_reasons(PASS, before) == [
-        "trt-7.2 does not take Max of this element type either"
-    ]
+    assert skip_reasons(PASS, before) == ["trt-7.2 does not take Max of this element type either"]
     assert ops(run_pass(PASS, before, target="trt-8.0")[0]) == ["Max", "Min"]
 
 

@@ -220,7 +220,7 @@ def test_refusals() -> None:
     )
     (reason,) = skip_reasons(GATHER, unknown)
     assert reason == "the rank of its data is not known"
-    assert ops(run_pass(PLUGIN, unknown)[0]) [:3] == ["Reshape", "Reshape", "GatherElementsPlugin"]
+    assert ops(run_pass(PLUGIN, unknown)[0])[:3] == ["Reshape", "Reshape", "GatherElementsPlugin"]
 
 
 def test_axis_of_the_enclosing_function() -> None:

@@ -419,9 +419,7 @@ _PLUGIN_DTYPES = [np.dtype(t) for t in (np.float32, np.float16, np.int32, np.int
 
 
 @pytest.mark.parametrize("form", ["plugin", "gather"])
-def test_backend_node_tests(
-    form: Literal["plugin", "gather"], node_cases: list[TestCase]
-) -> None:
+def test_backend_node_tests(form: Literal["plugin", "gather"], node_cases: list[TestCase]) -> None:
     pass_ = ReplaceGatherElements(form=form, everywhere=True)
     cases = [c for c in node_cases if c.model is not None and "GatherElements" in ops(c.model)]
     assert len(cases) >= 3

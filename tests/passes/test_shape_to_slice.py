@@ -15,9 +15,7 @@ from onnx_fix.testing import (
 )
 from onnx_fix_passes.shape_to_slice import ShapeToSlice
 
-FEEDS = [
-    {"x": np.zeros(shape, np.float32)} for shape in ((2, 3, 5, 7), (1, 1, 1, 1), (0, 4, 0, 2))
-]
+FEEDS = [{"x": np.zeros(shape, np.float32)} for shape in ((2, 3, 5, 7), (1, 1, 1, 1), (0, 4, 0, 2))]
 
 
 def model(attributes: str) -> str:

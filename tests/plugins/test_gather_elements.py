@@ -27,9 +27,7 @@ def call(data: NDArray[np.generic], indices: NDArray[np.generic], axis: int) -> 
         helper.make_tensor_value_info("data", types[0], data.shape),
         helper.make_tensor_value_info("indices", types[1], indices.shape),
     ]
-    dtype, shape = gather_elements.output_type(
-        types[0], data.shape, types[1], indices.shape, axis
-    )
+    dtype, shape = gather_elements.output_type(types[0], data.shape, types[1], indices.shape, axis)
     out = helper.make_tensor_value_info("out", dtype, shape)
     graph = helper.make_graph([node], "g", inputs, [out])
     imports = [helper.make_opsetid("", 13), helper.make_opsetid(gather_elements.DOMAIN, 1)]
