@@ -22,8 +22,8 @@ from onnx import TensorProto
 
 from onnx_fix.emit import Emitter
 from onnx_fix.scope import Scope, is_standard
+from onnx_fix.signs import Signs
 from onnx_fix.target import Dim, TensorFacts
-from onnx_fix_passes._gather_signs import Signs
 
 _MOST_OFFSETS = 1 << 12
 """A constant grid of positions of at most this many elements is written as one initializer."""

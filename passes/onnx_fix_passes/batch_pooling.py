@@ -8,13 +8,14 @@ from typing import ClassVar
 
 import onnx_graphsurgeon as gs
 
-from onnx_fix.contract import Pass, Rewrite, Skip, Stage
+from onnx_fix.contract import Mends, Pass, Rewrite, Skip, Stage
 from onnx_fix.emit import Emitter
 from onnx_fix.scope import Scope, attribute, has_unresolved
 from onnx_fix.target import TensorFacts
 
 _POOLS = ("AveragePool", "LpPool", "MaxPool")
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
+_LACKS_BATCH = "all that is wrong is the missing batch axis"
 
 _OF_FIRST_INPUT = frozenset(
     {
@@ -131,6 +132,11 @@ class BatchPooling(Pass):
     """
 
     stage: ClassVar[Stage] = Stage.REPAIR
+    mends: ClassVar[tuple[Mends, ...]] = (
+        *(Mends("kernel_rank", op, _LACKS_BATCH) for op in (*_CONVOLUTIONS, *_POOLS)),
+        *(Mends("spatial_dims", op, _LACKS_BATCH) for op in ("AveragePool", "MaxPool")),
+        Mends("rank", "ConvTranspose", _LACKS_BATCH),
+    )
 
     def sites(self, scope: Scope) -> Iterator[Rewrite | Skip]:
         """Propose a batch axis for every node that lacks it."""

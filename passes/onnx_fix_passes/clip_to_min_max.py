@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from onnx_fix.contract import Pass, Rewrite, Skip, Stage
+from onnx_fix.contract import Mends, Pass, Rewrite, Skip, Stage
 from onnx_fix.emit import Emitter
 from onnx_fix.scope import Scope, attribute, elem_type, has_unresolved
 from onnx_fix.target import NodeFacts, TensorFacts, Verdict
@@ -60,6 +60,13 @@ class ClipToMinMax(Pass):
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE
+    mends: ClassVar[tuple[Mends, ...]] = (
+        Mends("bounds_dtype", "Clip"),
+        Mends("dtype", "Clip", "Max and Min of the element type are taken"),
+        Mends("dtype_refused", "Clip", "Max and Min of the element type are taken"),
+        Mends("input_must_be_constant", "Clip"),
+        Mends("optional_input_must_be_present", "Clip"),
+    )
 
     everywhere: bool = False
     """Also rewrite nodes that the target takes."""

@@ -12,7 +12,7 @@ import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 from onnx import AttributeProto, TensorProto, numpy_helper
 
-from onnx_fix.contract import Pass, Rewrite, Skip, Stage
+from onnx_fix.contract import Mends, Pass, Rewrite, Skip, Stage
 from onnx_fix.emit import Emitter
 from onnx_fix.scope import Scope, has_unresolved
 
@@ -44,6 +44,11 @@ class ConstantValue(Pass):
     """
 
     stage: ClassVar[Stage] = Stage.FOLD
+    mends: ClassVar[tuple[Mends, ...]] = (
+        Mends("attribute_allowed_names", "Constant", "the value is numbers, not text"),
+        Mends("attribute_must_be_absent", "Constant", "the value is numbers, not text"),
+        Mends("attribute_value_misread", "Constant"),
+    )
 
     everywhere: bool = False
     """Also rewrite Constant nodes that the target reads rightly."""

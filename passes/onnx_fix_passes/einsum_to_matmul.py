@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 from onnx import TensorProto
 
-from onnx_fix.contract import Exactness, Pass, Rewrite, Skip
+from onnx_fix.contract import Exactness, Mends, Pass, Rewrite, Skip
 from onnx_fix.emit import Emitter
 from onnx_fix.scope import Scope, attribute, has_unresolved
 from onnx_fix.target import TensorFacts
@@ -22,6 +22,8 @@ from onnx_fix_passes._einsum_program import Prices, Program, Step
 _HALF = frozenset({TensorProto.FLOAT16, TensorProto.BFLOAT16})
 _FLOATS = _HALF | {TensorProto.FLOAT, TensorProto.DOUBLE}
 _NARROW = frozenset({TensorProto.INT8, TensorProto.INT16, TensorProto.UINT8, TensorProto.UINT16})
+
+_HAS_FORM = "the target takes products and sums of the element type"
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,14 @@ class EinsumToMatMul(Pass):
 
     Since: 0.1
     """
+
+    mends: ClassVar[tuple[Mends, ...]] = (
+        Mends("broadcast", "Einsum", _HAS_FORM),
+        Mends("dtype", "Einsum", _HAS_FORM),
+        Mends("equation_characters", "Einsum", _HAS_FORM),
+        Mends("equation_feature", "Einsum", _HAS_FORM),
+        Mends("no_importer", "Einsum", _HAS_FORM),
+    )
 
     everywhere: bool = False
     """Also rewrite nodes that the target takes; none is respelled then."""

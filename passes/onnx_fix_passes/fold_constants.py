@@ -16,7 +16,7 @@ import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from onnx_fix.contract import Pass, Rewrite, Skip, Stage
+from onnx_fix.contract import Mends, Pass, Rewrite, Skip, Stage
 from onnx_fix.scope import Scope, is_standard
 
 _SAME_EVERYWHERE = frozenset(
@@ -73,6 +73,9 @@ class FoldConstants(Pass):
     """
 
     stage: ClassVar[Stage] = Stage.FOLD
+    mends: ClassVar[tuple[Mends, ...]] = (
+        Mends("*", "*", "it depends on small constants alone", "constants"),
+    )
 
     everywhere: bool = False
     """Fold all constant expressions, not only those the target needs folded."""

@@ -12,7 +12,7 @@ import onnx
 import onnx.inliner
 from onnx import AttributeProto, FunctionProto, ModelProto, NodeProto
 
-from onnx_fix.contract import ModelPass, Stage
+from onnx_fix.contract import Mends, ModelPass, Stage
 from onnx_fix.engine import FROM_KEY, PASS_KEY
 from onnx_fix.errors import ModelError
 from onnx_fix.target import Target
@@ -71,6 +71,10 @@ class InlineFunctions(ModelPass):
     """
 
     stage: ClassVar[Stage] = Stage.INLINE
+    mends: ClassVar[tuple[Mends, ...]] = tuple(
+        Mends(kind, "*", "the model defines the op as a function", "call")
+        for kind in ("domain_ignored", "no_importer", "unknown_plugin")
+    )
 
     always: bool = False
     """Inline every call, whatever the target does with functions."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import onnx_graphsurgeon as gs
 from onnx import TensorProto
 
-from onnx_fix.contract import Exactness, Pass, Rewrite, Skip
+from onnx_fix.contract import Exactness, Mends, Pass, Rewrite, Skip
 from onnx_fix.emit import Emitter
 from onnx_fix.scope import Scope, TypeInfo, attribute, has_unresolved
 from onnx_fix_passes._reductions import FLOATS, Reducer, axes_of, in_float, keeps_dims, normalized
@@ -55,6 +56,15 @@ class Normalize(Pass):
         and chains whose Clip has an upper bound.
     Since: 0.1
     """
+
+    mends: ClassVar[tuple[Mends, ...]] = (
+        Mends("no_importer", "LpNormalization", "the element type is floating-point"),
+        Mends("dtype", "LpNormalization", "the element type is floating-point"),
+        *(
+            Mends("ignored_input", op, "it is the norm that a tensor is divided by")
+            for op in ("ReduceL1", "ReduceL2", "ReduceSum", "ReduceSumSquare")
+        ),
+    )
 
     everywhere: bool = False
     """Also rewrite LpNormalization where the target takes it, and chains with an Expand."""

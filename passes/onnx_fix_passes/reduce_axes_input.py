@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 from onnx import TensorProto
 
-from onnx_fix.contract import Exactness, Pass, Rewrite, Skip
+from onnx_fix.contract import Exactness, Mends, Pass, Rewrite, Skip
 from onnx_fix.emit import Emitter
 from onnx_fix.scope import Scope, TypeInfo, attribute, has_unresolved
 from onnx_fix_passes._reductions import (
@@ -73,6 +74,12 @@ class ReduceAxesInput(Pass):
         floating-point numbers.
     Since: 0.1
     """
+
+    mends: ClassVar[tuple[Mends, ...]] = tuple(
+        Mends(kind, op, "the axes are constant and other ops give the same")
+        for kind in ("ignored_attribute", "ignored_input")
+        for op in _REDUCTIONS
+    )
 
     everywhere: bool = False
     """Also rewrite reductions that the target takes, but for ReduceSum and ReduceProd."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import onnx_graphsurgeon as gs
 
-from onnx_fix.contract import Pass, Rewrite, Skip, Stage
+from onnx_fix.contract import Mends, Pass, Rewrite, Skip, Stage
 from onnx_fix.scope import Scope, is_standard
 
 
@@ -38,6 +38,9 @@ class RemoveIdentity(Pass):
     """
 
     stage: ClassVar[Stage] = Stage.CLEAN
+    mends: ClassVar[tuple[Mends, ...]] = (
+        Mends("input_must_be_constant", "*", "the input is an Identity of weights", "constants"),
+    )
 
     everywhere: bool = False
     """Remove every Identity that makes no output, whether it does harm or not."""

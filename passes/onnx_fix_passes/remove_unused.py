@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import onnx_graphsurgeon as gs
 
-from onnx_fix.contract import Pass, Rewrite, Skip, Stage
+from onnx_fix.contract import Mends, Pass, Rewrite, Skip, Stage
 from onnx_fix.scope import Scope
 
 
@@ -36,6 +36,7 @@ class RemoveUnused(Pass):
     """
 
     stage: ClassVar[Stage] = Stage.CLEAN
+    mends: ClassVar[tuple[Mends, ...]] = (Mends("*", "*", "no output depends on the node"),)
 
     everywhere: bool = False
     """Remove every node that no output depends on, whether the target takes it or not."""

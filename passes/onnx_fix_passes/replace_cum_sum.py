@@ -10,7 +10,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from onnx import TensorProto
 
-from onnx_fix.contract import Exactness, Pass, Rewrite, Skip, Stage
+from onnx_fix.contract import Exactness, Mends, Pass, Rewrite, Skip, Stage
 from onnx_fix.emit import Emitter
 from onnx_fix.scope import Scope, attribute, elem_type, has_unresolved
 from onnx_fix.target.facts import TensorFacts
@@ -73,6 +73,10 @@ class ReplaceCumSum(Pass):
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE
+    mends: ClassVar[tuple[Mends, ...]] = tuple(
+        Mends(kind, "CumSum", "the axis is constant and the rank is known")
+        for kind in ("input_must_be_constant", "no_importer", "static_shape_only")
+    )
 
     method: Literal["auto", "log_step", "masked_sum", "matmul"] = "auto"
     """How sums are made that are no counts: ``auto`` is ``log_step`` for a static length and

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import onnx_graphsurgeon as gs
 from onnx import TensorProto
 
-from onnx_fix.contract import Pass, Rewrite, Skip, Stage
+from onnx_fix.contract import Mends, Pass, Rewrite, Skip, Stage
 from onnx_fix.emit import Emitter
 from onnx_fix.scope import Scope, attribute, has_unresolved
 from onnx_fix.target import TensorFacts
@@ -57,6 +57,12 @@ class ReplaceGatherElements(Pass):
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE
     without_plugins: ClassVar[Mapping[str, object]] = MappingProxyType({"form": "gather"})
+    mends: ClassVar[tuple[Mends, ...]] = (
+        Mends("dtype_refused", "GatherElements"),
+        Mends("negative_indices_unsupported", "GatherElements", "the shapes are known"),
+        Mends("no_importer", "GatherElements", "the plugin or Gather takes its data"),
+        Mends("static_shape_only", "GatherElements", "the plugin or Gather takes its data"),
+    )
 
     form: Literal["plugin", "gather"] = "plugin"
     """``plugin``: a node for the plugin that onnx-fix ships; ``gather``: stock layers alone."""

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from onnx_fix.contract import Pass, Rewrite, Skip, Stage
+from onnx_fix.contract import Mends, Pass, Rewrite, Skip, Stage
 from onnx_fix.emit import Emitter
 from onnx_fix.scope import Scope
 from onnx_fix_passes import _non_zero_ends as ends
@@ -53,6 +53,10 @@ class ReplaceNonZero(Pass):
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE
+    mends: ClassVar[tuple[Mends, ...]] = tuple(
+        Mends(kind, "NonZero", "what is done with the coordinates has another form")
+        for kind in ("dtype", "needs_plugin", "no_importer")
+    )
 
     everywhere: bool = False
     """Also rewrite nodes that the target takes."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
-from onnx_fix.contract import Pass, Rewrite, Skip
+from onnx_fix.contract import Mends, Pass, Rewrite, Skip
 from onnx_fix.emit import Emitter
 from onnx_fix.scope import Scope, attribute, has_unresolved
 
@@ -23,6 +24,8 @@ class ShapeToSlice(Pass):
     TensorRT before 10.0 returns the whole shape without a message (evidence: source). start = 0
     without an end is dropped only where the target refuses it.
     """
+
+    mends: ClassVar[tuple[Mends, ...]] = (Mends("ignored_attribute", "Shape"),)
 
     everywhere: bool = False
     """Also rewrite nodes that the target takes."""

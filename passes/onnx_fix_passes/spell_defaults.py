@@ -10,7 +10,7 @@ import onnx
 import onnx_graphsurgeon as gs
 from onnx import AttributeProto
 
-from onnx_fix.contract import Pass, Rewrite, Skip, Stage
+from onnx_fix.contract import Mends, Pass, Rewrite, Skip, Stage
 from onnx_fix.emit import Emitter
 from onnx_fix.scope import Scope
 
@@ -35,6 +35,10 @@ class SpellDefaults(Pass):
     """
 
     stage: ClassVar[Stage] = Stage.REPAIR
+    mends: ClassVar[tuple[Mends, ...]] = (
+        Mends("attribute_must_be_absent", "ScatterND", "the attribute has its default value"),
+        Mends("attribute_must_be_present", "Reshape"),
+    )
 
     def sites(self, scope: Scope) -> Iterator[Rewrite | Skip]:
         """Propose the other spelling of every node that is refused for it."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from enum import Enum
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import onnx
 import onnx_graphsurgeon as gs
@@ -85,6 +85,23 @@ class Skip:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Mends:
+    """A kind of finding that a pass clears.
+
+    ``kind`` is the kind of the finding (``onnx_fix.target.Finding``) and ``op`` the type of the
+    node; ``*`` stands for any. ``only`` completes "only where ..."; it is empty where the pass
+    clears the finding for every valid node. ``shown_by`` is how a node shows that it is one of
+    these: ``site``: a rewrite that the pass proposes takes the node away; ``constants``: what is
+    wrong depends on constants alone; ``call``: the node calls a function of the model.
+    """
+
+    kind: str
+    op: str = "*"
+    only: str = ""
+    shown_by: Literal["site", "constants", "call"] = "site"
+
+
 def pass_name(cls: type) -> str:
     """``EinsumToMatMul`` is called ``einsum-to-matmul``: words of the class, MatMul being one."""
     words = re.findall(
@@ -103,6 +120,8 @@ class BasePass:
     """Whether the planner considers it when there is no pipeline file."""
     without_plugins: ClassVar[Mapping[str, object]] = {}
     """Options that keep it from making plugin nodes, for those that make any."""
+    mends: ClassVar[tuple[Mends, ...]] = ()
+    """The findings that it clears with its default options; held by a test for each."""
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)

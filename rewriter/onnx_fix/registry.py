@@ -13,7 +13,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
-from onnx_fix.contract import BasePass, ModelPass, Pass
+from onnx_fix.contract import BasePass, Mends, ModelPass, Pass
 from onnx_fix.errors import PipelineError, UsageError
 
 GROUP = "onnx_fix.passes"
@@ -104,3 +104,14 @@ def default_order(passes: Iterable[type[BasePass]] | None = None) -> list[type[B
     """The passes in the order the planner runs them: by stage, then by name."""
     found = installed().values() if passes is None else passes
     return sorted((p for p in found if p.default), key=lambda p: (p.stage.value, p.name))
+
+
+@cache
+def menders(kind: str, op: str) -> tuple[tuple[type[BasePass], Mends], ...]:
+    """The default passes that clear a kind of finding of an op, in the order they would run."""
+    return tuple(
+        (cls, claim)
+        for cls in default_order()
+        for claim in cls.mends
+        if claim.kind in (kind, "*") and claim.op in (op, "*")
+    )

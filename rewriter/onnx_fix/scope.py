@@ -11,6 +11,7 @@ import onnx
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
+from onnx_fix.signs import Signs
 from onnx_fix.target.facts import Constness, Dim, NodeFacts, TensorFacts
 from onnx_fix.weights import stored_proto
 
@@ -172,6 +173,7 @@ class Scope:
             known.shape,
             self.constness(tensor),
             lambda: self.constant(tensor),
+            lambda size: Signs(self, size).nonnegative(tensor),
         )
 
     def judge(self, node: gs.Node) -> Verdict:

@@ -25,6 +25,10 @@ def _no_value() -> NDArray[np.generic] | None:
     return None
 
 
+def _unproven(_size: int | None) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class TensorFacts:
     """One input or output of a node.
@@ -32,6 +36,8 @@ class TensorFacts:
     ``name`` is empty for an omitted optional input. ``dtype`` is an
     ``onnx.TensorProto.DataType`` number or None when unknown; ``shape`` is None when the rank is
     unknown. ``value`` reads the tensor where it is a small constant, and gives None elsewhere.
+    ``nonnegative`` says whether it provably holds no negative number, taken as indices along a
+    dim of the given size (None where that is not known).
     """
 
     name: str
@@ -39,6 +45,7 @@ class TensorFacts:
     shape: tuple[Dim, ...] | None = None
     constness: Constness = "runtime"
     value: Callable[[], NDArray[np.generic] | None] = _no_value
+    nonnegative: Callable[[int | None], bool] = _unproven
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,11 +162,24 @@ def negative_indices(entry: Entry, node: NodeFacts, _: Names) -> Hits:
     value = constant(tensor)
     name = label(entry["input"], tensor)
     if value is None:
+        if tensor.nonnegative(_indexed_size(node)):
+            return NOTHING
         return (Hit(f"{name} may hold negative indices", tensor.name, certain=False),)
     lowest = min((int(index) for index in value), default=0)
     if lowest >= 0:
         return NOTHING
     return (Hit(f"{name} holds the negative index {lowest}", tensor.name),)
+
+
+def _indexed_size(node: NodeFacts) -> int | None:
+    """The size of the dim that a Gather or GatherElements indexes, where it is known."""
+    data, axis = given(node, 0), attribute(node, "axis")
+    shape = None if data is None else data.shape
+    axis = axis if isinstance(axis, int) else 0
+    if shape is None or not -len(shape) <= axis < len(shape):
+        return None
+    size = shape[axis]
+    return size if isinstance(size, int) else None
 
 
 def zero_point(entry: Entry, node: NodeFacts, _: Names) -> Hits:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import onnx_graphsurgeon as gs
 from onnx import TensorProto
 
-from onnx_fix.scope import Scope, attribute, is_standard
+if TYPE_CHECKING:
+    from onnx_fix.scope import Scope
 
 _UNSIGNED = frozenset(
     {
@@ -79,7 +82,7 @@ class Signs:
         self._left -= 1
         if node is None or self._left < 0:
             return False
-        if not is_standard(node) and node.op != "GatherElementsPlugin":
+        if (node.domain or "") not in ("", "ai.onnx") and node.op != "GatherElementsPlugin":
             return False
         return self._by_op(node, tensor)
 
@@ -99,7 +102,7 @@ class Signs:
             return self._clip(node)
         if op == "Mod":
             # Without fmod the result has the sign of the divisor.
-            whole = attribute(node, "fmod", int, 0) == 0 and "fmod" not in node.attrs
+            whole = "fmod" not in node.attrs
             return self.nonnegative(inputs[1]) and (whole or self.nonnegative(inputs[0]))
         if op == "Div":
             return self.nonnegative(inputs[0]) and self.nonnegative(inputs[1])
