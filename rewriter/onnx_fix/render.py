@@ -42,8 +42,15 @@ def render_report(
     count = len(report.changes)
     console.print(
         f"[bold]{escape(report.source)}[/] for [bold]{report.target.name}[/]: "
-        + (f"{count} change{'s'[: count != 1]}" if count else f"no changes {verb} needed")
+        + (f"{count} change{'s'[: count != 1]}" if count else f"no changes {verb} {_made(report)}")
     )
+    if dry and report.before:
+        refused = sum(b.status == "refused" for b in report.before)
+        doubtful = len(report.before) - refused
+        more = f", and {doubtful} more that it may refuse" if doubtful else ""
+        console.print(f"as it is, {report.target.name} refuses {refused} nodes{more}:")
+        _blockers(console, report.before, verbose)
+        console.print("what would be done:" if count else "no pass mends any of them")
     if count:
         _passes(console, report)
     if verbose:
@@ -61,6 +68,10 @@ def render_report(
         _comparison(console, report)
     if output is not None:
         console.print(f"written: {escape(str(output))}")
+
+
+def _made(report: Report) -> str:
+    return "made" if report.before else "needed"
 
 
 def _columns(console: Console, rows: Sequence[tuple[str, ...]]) -> None:
