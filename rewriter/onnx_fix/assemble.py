@@ -156,26 +156,18 @@ class Assembler:
 
     def _node_proto(self, node: gs.Node) -> NodeProto:
         limit = self._limit
-        origin = self._model.origin(node)
+        origin = self._model.named_proto(node)
         assert origin is not None, node.op
-        inputs = [t.name for t in node.inputs]
-        outputs = [t.name for t in node.outputs]
-        renamed = list(origin.input) != inputs or list(origin.output) != outputs
         holds = [
             a for a in origin.attribute if a.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS)
         ]
         heavy = limit is not None and any(
             a.type == AttributeProto.TENSOR and is_heavy(a.t, limit) for a in origin.attribute
         )
-        if not (renamed or holds or heavy):
+        if not (holds or heavy):
             return origin
         proto = NodeProto()
         proto.CopyFrom(origin)
-        if renamed:
-            del proto.input[:]
-            del proto.output[:]
-            proto.input.extend(inputs)
-            proto.output.extend(outputs)
         inner = iter(self._model.inner_scopes(node)) if holds else iter(())
         for before, after in zip(origin.attribute, proto.attribute, strict=True):
             if before.type == AttributeProto.GRAPH:

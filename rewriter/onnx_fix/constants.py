@@ -176,15 +176,9 @@ def evaluate(
     from onnx import TensorProto, ValueInfoProto, helper
     from onnx.reference import ReferenceEvaluator
 
-    proto = model.origin(node)
+    proto = model.named_proto(node)
     if proto is None:
         return []
-    renamed = type(proto)()
-    renamed.CopyFrom(proto)
-    del renamed.input[:]
-    renamed.input.extend(t.name for t in node.inputs)
-    del renamed.output[:]
-    renamed.output.extend(t.name for t in node.outputs)
     inputs = [
         helper.make_tensor_value_info(
             name, int(helper.np_dtype_to_tensor_dtype(value.dtype)), value.shape
@@ -196,7 +190,7 @@ def evaluate(
         for t in node.outputs
         if t.name
     ]
-    graph = helper.make_graph([renamed], "one", inputs, outputs)
+    graph = helper.make_graph([proto], "one", inputs, outputs)
     single = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", model.scope_of(node).opset)]
     )

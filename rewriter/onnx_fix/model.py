@@ -118,6 +118,22 @@ class Model:
         """The proto that a node was read from or made as."""
         return self._origin.get(id(node)) or self._made.get(id(node))
 
+    def named_proto(self, node: gs.Node) -> NodeProto | None:
+        """The proto of a node with the names that its tensors have now; not to be changed."""
+        proto = self.origin(node)
+        if proto is None:
+            return None
+        inputs, outputs = [t.name for t in node.inputs], [t.name for t in node.outputs]
+        if list(proto.input) == inputs and list(proto.output) == outputs:
+            return proto
+        renamed = NodeProto()
+        renamed.CopyFrom(proto)
+        del renamed.input[:]
+        renamed.input.extend(inputs)
+        del renamed.output[:]
+        renamed.output.extend(outputs)
+        return renamed
+
     def add_node(self, node: gs.Node, proto: NodeProto, scope: Scope) -> None:
         """Take in a new node with the proto that it will be saved as."""
         self._scope_of[id(node)] = scope

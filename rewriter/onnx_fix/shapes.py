@@ -10,6 +10,7 @@ only such a sweep is needed: what was known of the tensors that stayed still hol
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import onnx
@@ -18,7 +19,6 @@ from onnx import (
     AttributeProto,
     GraphProto,
     ModelProto,
-    NodeProto,
     TensorProto,
     TypeProto,
     numpy_helper,
@@ -127,7 +127,7 @@ class Sweep:
 
     def _ask(self, scope: Scope, node: gs.Node) -> Iterator[tuple[gs.Tensor, TypeInfo]]:
         """What onnx infers for one node from the types of its inputs."""
-        proto = self._model.origin(node)
+        proto = self._model.named_proto(node)
         if proto is None or any(isinstance(v, gs.Graph) for v in node.attrs.values()):
             return
         try:
@@ -142,19 +142,13 @@ class Sweep:
             info = self._info(tensor)
             if info.dtype is None:
                 return
-            types[tensor.name] = onnx.helper.make_tensor_type_proto(info.dtype, info.shape)
+            types[tensor.name] = _type_proto(info)
             value = self._model.value(tensor, limit=_MOST_DATA) if _is_data(info) else None
             if value is not None:
                 data[tensor.name] = numpy_helper.from_array(value, tensor.name)
-        asked = NodeProto()
-        asked.CopyFrom(proto)
-        del asked.input[:]
-        asked.input.extend(t.name for t in node.inputs)
-        del asked.output[:]
-        asked.output.extend(t.name for t in node.outputs)
         try:
             inferred = onnx.shape_inference.infer_node_outputs(
-                schema, asked, types, data, opset_imports=self._imports
+                schema, proto, types, data, opset_imports=self._imports
             )
         except (InferenceError, RuntimeError, ValueError):
             return
@@ -166,6 +160,12 @@ class Sweep:
         if isinstance(tensor, gs.Constant):
             return self._model.type_of(tensor)
         return self._types.get(id(tensor), TypeInfo())
+
+
+@lru_cache(maxsize=4096)
+def _type_proto(info: TypeInfo) -> TypeProto:
+    """The proto of a type; layers repeat, and so do types. Nobody changes what is kept here."""
+    return onnx.helper.make_tensor_type_proto(int(info.dtype or 0), info.shape)
 
 
 def _is_data(info: TypeInfo) -> bool:
