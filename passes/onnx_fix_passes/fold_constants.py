@@ -123,6 +123,16 @@ class FoldConstants(Pass):
                 replaces = tuple((t, gs.Constant("folded", values[t.name])) for _, t in pairs)
                 yield Rewrite((node,), (), replaces)
 
+    def forecast(self, scope: Scope) -> Iterator[Rewrite | Skip]:
+        """The nodes that would become constants, without evaluating them."""
+        for node, tensor in self._roots(scope):
+            if _behind_identities(scope, tensor) is not None:
+                if scope.consumers(tensor):
+                    yield Rewrite((node,), (), ())
+                continue
+            cone = self._cone(scope, tensor)
+            yield Skip(node, cone) if isinstance(cone, str) else Rewrite((node,), (), ())
+
     @property
     def _limit(self) -> float:
         return self.limit_mib * 2**20
@@ -191,6 +201,9 @@ class FoldConstants(Pass):
         shape = scope.shape(tensor)
         if shape is None or not all(isinstance(d, int) for d in shape):
             maker = scope.producer(tensor)
+            if maker is not None and maker.op == "Range":
+                length = scope.model.range_length(maker)
+                return length is None or length * _ITEM_BYTES > self._limit
             return maker is not None and maker.op in ("ConstantOfShape", "Expand", "Range", "Tile")
         sizes = [d for d in shape if isinstance(d, int)]
         return math.prod(sizes) * _item_bytes(scope.dtype(tensor)) > self._limit

@@ -12,21 +12,21 @@ import onnx
 import onnx.inliner
 from onnx import AttributeProto, FunctionProto, ModelProto, NodeProto
 
-from onnx_fix.contract import Mends, ModelPass, Stage
+from onnx_fix.contract import Mends, ModelPass, Stage, Transformed
 from onnx_fix.engine import FROM_KEY, PASS_KEY
 from onnx_fix.errors import ModelError
-from onnx_fix.target import Target
-from onnx_fix_passes._function_calls import (
+from onnx_fix.functions import (
     Calls,
     Key,
     called,
     default_opset,
     every_node,
-    faults,
     graphs_of,
     label_of,
     spelled,
 )
+from onnx_fix.target import Target
+from onnx_fix_passes._function_calls import faults
 
 _MARK = re.compile("^\x02(-?[0-9]+)\x03")
 _NODE_METADATA_SINCE = 10
@@ -79,7 +79,7 @@ class InlineFunctions(ModelPass):
     always: bool = False
     """Inline every call, whatever the target does with functions."""
 
-    def transform(self, model: ModelProto, target: Target) -> tuple[ModelProto, list[str]]:
+    def transform(self, model: ModelProto, target: Target) -> Transformed:
         """The model with its calls inlined, and one line for every function inlined.
 
         Raises:
@@ -87,22 +87,23 @@ class InlineFunctions(ModelPass):
                 the operator set of the model.
         """
         if not model.functions:
-            return model, []
+            return Transformed(model)
         calls = Calls.of(model)
         if not calls.order:
-            return model, []
+            return Transformed(model)
         if self.always:
             chosen = dict.fromkeys(calls.order, "as the option 'always' asks")
         else:
             chosen = faults(calls, target)
         if not chosen:
-            return model, []
+            return Transformed(model)
         work = _Inlining(calls, frozenset(chosen), self.name)
         inlined = work.run()
-        return inlined, [
+        lines = (
             f"{spelled(key)} inlined ({work.counts[key]} call{'s' * (work.counts[key] > 1)}): {why}"
             for key, why in chosen.items()
-        ]
+        )
+        return Transformed(inlined, tuple(lines))
 
 
 @dataclass

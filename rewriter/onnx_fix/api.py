@@ -28,6 +28,7 @@ from onnx_fix.target import Target, choose_target
 from onnx_fix.weights import is_external
 
 if TYPE_CHECKING:
+    from onnx_fix.check.finding import CheckFinding
     from onnx_fix.verify import Verification
 
 PLUGIN_GROUP = "onnx_fix.plugins"
@@ -174,6 +175,7 @@ def fix(
     progress("looking at the model")
     fixed = job.model()
     before = blockers(fixed)
+    whole = _in_the_way(fixed, path)
     progress("rewriting")
     checks = settings.verify
     ranges = dict(dims or {k: (d.min, d.opt, d.max) for k, d in settings.dims.items()})
@@ -183,6 +185,9 @@ def fix(
     unchanged = not report.changes
     after = job.proto if unchanged else fixed.to_proto()
     report.after = before if unchanged else blockers(fixed)
+    # A rewrite makes no model worse as a whole, so only what was found before is looked for again.
+    stale = bool(whole) and not unchanged
+    report.whole = _in_the_way(Model(after, job.base_dir, chosen), path) if stale else whole
     if unchanged:
         report.verification_note = "nothing was changed, so there is nothing to compare"
     elif not (verify and checks.enabled):
@@ -194,6 +199,13 @@ def fix(
             raise VerificationError(_guilty(job, report, compare, repro, progress))
     report.seconds = time.perf_counter() - start
     return FixResult(after, report, _used(settings, report), unchanged, files)
+
+
+def _in_the_way(model: Model, path: Path | None) -> list[CheckFinding]:
+    """What the checks of the model as a whole find that keeps an engine from being built."""
+    from onnx_fix.check import CheckContext, model_findings
+
+    return [f for f in model_findings(CheckContext(model, path)) if f.blocks]
 
 
 def _job(
@@ -289,6 +301,8 @@ class _Comparison:
 
 def describe(change: Change) -> str:
     """A change in one line."""
+    if not change.old_ops:
+        return f"{change.pass_name}: {change.old[0]}"
     where = f" in {change.scope}" if change.scope else ""
     made = ", ".join(change.new_ops) if change.new_ops else "a constant, or nothing"
     return f"{change.pass_name} on {' + '.join(change.old_ops)} '{change.old[0]}'{where} -> {made}"

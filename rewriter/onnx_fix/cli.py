@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from onnx_fix.cli_check import register as register_check
 from onnx_fix.cli_errors import errors
+from onnx_fix.cli_explain import register as register_explain
 from onnx_fix.errors import UsageError
 
 if TYPE_CHECKING:
@@ -253,6 +255,10 @@ def _progress(quiet: bool) -> Iterator[Callable[[str], None]]:
         return
     with console.status("reading the model") as status:
         yield lambda message: status.update(message)
+
+
+register_check(app)
+register_explain(app)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -148,7 +149,9 @@ class Constness:
             self._values[id(node.outputs[0])] = np.asarray(dims[cut], dtype=np.int64)
             return
         if node.op in _EXPANDING and not all(self._small(t) for t in node.outputs):
-            return
+            length = range_length(self, node) if node.op == "Range" else None
+            if length is None or length > SMALL:
+                return
         feeds: dict[str, NDArray[np.generic]] = {}
         for t in node.inputs:
             if t.name:
@@ -167,6 +170,18 @@ class Constness:
             return False
         sizes = [d for d in shape if isinstance(d, int)]
         return len(sizes) == len(shape) and int(np.prod(sizes, dtype=np.int64)) <= SMALL
+
+
+def range_length(constness: Constness, node: gs.Node) -> int | None:
+    """How many elements a Range of constants has, or None: max(ceil((limit - start) / delta), 0)
+    (ONNX, Range)."""
+    given = [constness.folded(t) for t in node.inputs]
+    if len(given) != 3 or any(v is None or v.size != 1 for v in given):
+        return None
+    start, limit, delta = (float(np.asarray(v).reshape(-1)[0]) for v in given)
+    if delta == 0 or not all(math.isfinite(v) for v in (start, limit, delta)):
+        return None
+    return max(math.ceil((limit - start) / delta), 0)
 
 
 def evaluate(

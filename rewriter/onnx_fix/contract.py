@@ -40,9 +40,13 @@ class Stage(Enum):
     """Models that are invalid as exported become valid, so that shapes can be inferred."""
     FOLD = 2
     """What is constant becomes an initializer: many refusals vanish with no rewrite at all."""
-    DECOMPOSE = 3
+    EXPAND = 3
+    """Ops that older operator sets lack become ops that they have."""
+    LOWER = 4
+    """The model is written for the operator set of the target: many refusals are nothing else."""
+    DECOMPOSE = 5
     """A node that the target refuses becomes nodes that it takes."""
-    CLEAN = 4
+    CLEAN = 6
     """What nobody reads any more goes."""
 
 
@@ -92,8 +96,8 @@ class Mends:
     ``kind`` is the kind of the finding (``onnx_fix.target.Finding``) and ``op`` the type of the
     node; ``*`` stands for any. ``only`` completes "only where ..."; it is empty where the pass
     clears the finding for every valid node. ``shown_by`` is how a node shows that it is one of
-    these: ``site``: a rewrite that the pass proposes takes the node away; ``constants``: what is
-    wrong depends on constants alone; ``call``: the node calls a function of the model.
+    these: ``site``: the pass proposes a rewrite of the node; ``constants``: it does, or rewrites
+    what makes the constant tensor of the finding; ``call``: the node calls a function of the model.
     """
 
     kind: str
@@ -153,20 +157,35 @@ class Pass(BasePass):
         """
         raise TypeError(f"{type(self).__name__} does not define sites()")
 
+    def forecast(self, scope: Scope) -> Iterator[Rewrite | Skip]:
+        """What ``sites`` would propose, for a check that applies nothing.
+
+        Only the old nodes, and the tensors that the new ones read, need be right; a pass overrides
+        it where making the new tensors takes long.
+        """
+        yield from self.sites(scope)
+
 
 @dataclass(frozen=True)
 class ModelPass(BasePass):
     """A transformer of whole models, for what a library does better than we would.
 
-    It sees the model without its large weights (they are put back by name) and says how many
-    changes it made.
+    It sees the model without its large weights, which are put back by name.
     """
 
-    def transform(
-        self, model: onnx.ModelProto, target: Target
-    ) -> tuple[onnx.ModelProto, list[str]]:
-        """The new model and one line per change; the same model and no lines when none is due."""
+    def transform(self, model: onnx.ModelProto, target: Target) -> Transformed:
+        """The new model and what was done; the model as it is and no changes when none is due."""
         raise TypeError(f"{type(self).__name__} does not define transform()")
+
+
+@dataclass(frozen=True, slots=True)
+class Transformed:
+    """What a transformer of whole models made: one line per change, and what it declined."""
+
+    model: onnx.ModelProto
+    changes: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    exactness: Exactness = Exactness.EXACT
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ class Engine:
         start = time.perf_counter()
         skipped: list[Skipped] = []
         if isinstance(step.pass_, ModelPass):
-            changes = self._model_pass(step.pass_)
+            changes, skipped = self._model_pass(step.pass_)
         elif isinstance(step.pass_, Pass):
             changes, skipped = self._pass(step.pass_, step.where)
         else:
@@ -126,19 +126,15 @@ class Engine:
 
     # -- transformers of whole models ------------------------------------------------------------
 
-    def _model_pass(self, pass_: ModelPass) -> list[Change]:
-        before = self.model.skeleton()
-        after, lines = pass_.transform(before, self.model.target)
-        if not lines:
-            return []
-        self.model.replace(after)
+    def _model_pass(self, pass_: ModelPass) -> tuple[list[Change], list[Skipped]]:
+        made = pass_.transform(self.model.skeleton(), self.model.target)
+        if made.changes:
+            self.model.replace(made.model)
         changes = []
-        for line in lines:
+        for line in made.changes:
             self.count += 1
-            changes.append(
-                Change(self.count, pass_.name, "", (line,), (), (), (), Exactness.EXACT, line)
-            )
-        return changes
+            changes.append(Change(self.count, pass_.name, "", (line,), (), (), (), made.exactness))
+        return changes, list(made.skipped)
 
 
 def _skipped(scope: Scope, node: gs.Node, reason: str) -> Skipped:

@@ -19,6 +19,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from onnx_fix import constants, shapes
 from onnx_fix.assemble import Assembler
+from onnx_fix.errors import ModelError
 from onnx_fix.load import opset_of, stored_tensors
 from onnx_fix.scope import STANDARD_DOMAINS, Scope, TypeInfo
 from onnx_fix.target.facts import Constness
@@ -264,6 +265,14 @@ class Model:
             return None
         return self._constant_node(node, limit)
 
+    def value_if_there(self, tensor: gs.Tensor, *, limit: int) -> NDArray[np.generic] | None:
+        """As ``value``, and None where the bytes cannot be read: shapes are then less known, and
+        whoever truly needs the bytes says what is wrong with them."""
+        try:
+            return self.value(tensor, limit=limit)
+        except ModelError:
+            return None
+
     def _constant_node(self, node: gs.Node, limit: int | None) -> NDArray[np.generic] | None:
         attrs = node.attrs
         if isinstance(attrs.get("value"), gs.Constant):
@@ -281,6 +290,10 @@ class Model:
     def folded(self, tensor: gs.Tensor) -> NDArray[np.generic] | None:
         """The value of a small tensor computed from constants alone, or None."""
         return self._const.folded(tensor)
+
+    def range_length(self, node: gs.Node) -> int | None:
+        """How many elements a Range over small constants has, or None."""
+        return constants.range_length(self._const, node)
 
     # -- back to protos --------------------------------------------------------------------------
 

@@ -90,7 +90,11 @@ def _passes(console: Console, report: Report) -> None:
         new = list(dict.fromkeys(op for c in mine for op in c.new_ops))
         made = ", ".join(new[:6]) + (", ..." if len(new) > 6 else "") or "constant or nothing"
         exact = ", ".join(sorted({c.exactness.value for c in mine}))
-        rows.append((name, str(len(mine)), exact, f"{', '.join(list(old)[:4])} -> {made}"))
+        what = f"{', '.join(list(old)[:4])} -> {made}"
+        if not old:
+            # Transformers of whole models say in their own words what they did.
+            what = "; ".join(c.old[0] for c in mine[:4]) + ("; ..." if len(mine) > 4 else "")
+        rows.append((name, str(len(mine)), exact, what))
     _columns(console, rows)
 
 
@@ -121,8 +125,11 @@ def _left(console: Console, report: Report, verbose: int) -> None:
         left = "1 node is left" if count == 1 else f"{count} nodes are left"
         console.print(f"[bold]{left} that {target} refuses:[/]")
         _blockers(console, report.refused, verbose)
-    elif not report.doubtful:
+    elif not report.doubtful and not report.whole:
         console.print(f"nothing is left that {target} is known to refuse")
+    for finding in report.whole:
+        console.print(f"[bold]{finding.code.code} {finding.code.name}:[/] {escape(finding.why)}")
+        console.print(f"      mend: {escape(finding.mend)}")
     if report.doubtful:
         count = len(report.doubtful)
         which = "1 node" if count == 1 else f"{count} nodes"

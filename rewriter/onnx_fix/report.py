@@ -14,6 +14,7 @@ from onnx_fix.scope import node_label
 from onnx_fix.target import Finding, Target
 
 if TYPE_CHECKING:
+    from onnx_fix.check.finding import CheckFinding
     from onnx_fix.verify import Verification
 
 SCHEMA_VERSION = 1
@@ -39,11 +40,13 @@ class Blocker:
 def blockers(model: Model) -> list[Blocker]:
     """The nodes of a model that its target does not surely take, in execution order."""
     found: list[Blocker] = []
+    reads = model.target.reads_functions
+    called = {(f.domain, f.name) for f in model.proto.functions} if reads else set()
     for scope in model.scopes:
         if scope.kind == "function" and not scope.target.reads_functions:
             continue
         for node in scope.graph.nodes:
-            if not model.alive(node):
+            if not model.alive(node) or (node.domain or "", node.op) in called:
                 continue
             verdict = scope.judge(node)
             if verdict.status == "supported":
@@ -72,6 +75,8 @@ class Report:
     results: list[PassResult] = field(default_factory=list)
     before: list[Blocker] = field(default_factory=list)
     after: list[Blocker] = field(default_factory=list)
+    whole: list[CheckFinding] = field(default_factory=list)
+    """What is left of the model as a whole that stands in the way of a build."""
     verification: Verification | None = None
     verification_note: str = ""
     seconds: float = 0.0
@@ -101,7 +106,7 @@ class Report:
     def ok(self) -> bool:
         """Whether nothing is left that the target surely refuses, and no numbers differ."""
         compared = self.verification is None or self.verification.status != "differs"
-        return not self.refused and compared
+        return not self.refused and not self.whole and compared
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON-able data. Keys are only ever added within a schema version."""
@@ -128,6 +133,10 @@ class Report:
             ],
             "refused_before": [_blocker(b) for b in self.before],
             "refused_after": [_blocker(b) for b in self.after],
+            "left_of_the_model": [
+                {"code": f.code.code, "name": f.code.name, "why": f.why, "mend": f.mend}
+                for f in self.whole
+            ],
             "verification": None if self.verification is None else self.verification.to_dict(),
             "verification_note": self.verification_note,
             "seconds": round(self.seconds, 3),

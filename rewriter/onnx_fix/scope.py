@@ -11,6 +11,7 @@ import onnx
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
+from onnx_fix.origins import origin_of
 from onnx_fix.signs import Signs
 from onnx_fix.target.facts import Constness, Dim, NodeFacts, TensorFacts
 from onnx_fix.weights import stored_proto
@@ -174,7 +175,15 @@ class Scope:
             self.constness(tensor),
             lambda: self.constant(tensor),
             lambda size: Signs(self, size).nonnegative(tensor),
+            lambda: origin_of(self, tensor),
+            self._bound(tensor) if known.dtype == onnx.TensorProto.UINT8 else None,
         )
+
+    def _bound(self, tensor: gs.Tensor) -> bool | None:
+        """Whether the tensor is an input or output of the network; None outside the main graph."""
+        if self.kind != "main":
+            return None
+        return self.model.is_input(tensor) or self.model.is_output(tensor)
 
     def judge(self, node: gs.Node) -> Verdict:
         """What the target says of a node as it stands."""

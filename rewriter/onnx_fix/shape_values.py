@@ -65,7 +65,7 @@ class ShapeValues:
         value: Value | None = None
         array = None
         if self.info(tensor).dtype in _INTEGERS:
-            array = self._model.value(tensor, limit=_MOST)
+            array = self._model.value_if_there(tensor, limit=_MOST)
         if array is not None and array.ndim <= 1:
             value = tuple(int(v) for v in array.reshape(-1))
         self._values[id(tensor)] = value

@@ -143,7 +143,7 @@ class Sweep:
             if info.dtype is None:
                 return
             types[tensor.name] = _type_proto(info)
-            value = self._model.value(tensor, limit=_MOST_DATA) if _is_data(info) else None
+            value = self._model.value_if_there(tensor, limit=_MOST_DATA) if _is_data(info) else None
             if value is not None:
                 data[tensor.name] = numpy_helper.from_array(value, tensor.name)
         try:

@@ -149,3 +149,16 @@ def test_an_initializer_that_a_caller_may_feed_is_not_folded() -> None:
     proto: ModelProto = onnx.parser.parse_model(BOUND)
     proto.graph.input.append(helper.make_tensor_value_info("a", TensorProto.FLOAT, []))
     assert skip_reasons(FoldConstants(everywhere=True), proto) == []
+
+
+def test_a_range_over_constants_folds_by_its_length() -> None:
+    text = f"""{HEAD} g (float[2, 5] x) => (float[2, 5] y) <int64 z = {{0}}, int64 o = {{1}}> {{
+        s = Shape (x)
+        n = Gather <axis = 0> (s, o)
+        r = Range (z, n, o)
+        m = ReduceMax <keepdims = 0> (r)
+        f = Cast <to = 1> (m)
+        y = Clip (x, f)
+    }}"""
+    feeds = [{"x": np.arange(10, dtype=np.float32).reshape(2, 5)}]
+    assert_rewrites(FoldConstants(), text, after=["Clip"], feeds=feeds)

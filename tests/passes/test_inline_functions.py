@@ -60,7 +60,7 @@ def unchanged(text: str | ModelProto, target: str) -> None:
 def reasons(text: str | ModelProto, target: str) -> list[str]:
     """The change lines, which say why."""
     _, results = run_pass(InlineFunctions(), text, target=target)
-    return [c.note for c in results[0].changes]
+    return [c.old[0] for c in results[0].changes]
 
 
 # -- before 9.0 ------------------------------------------------------------------------------------

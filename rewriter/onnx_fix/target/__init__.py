@@ -7,7 +7,7 @@ facts stand in ``data/``; importing this package imports neither tensorrt nor on
 from __future__ import annotations
 
 from onnx_fix.target.choose import choose_target
-from onnx_fix.target.facts import Constness, Dim, NodeFacts, TensorFacts
+from onnx_fix.target.facts import Constness, Dim, NodeFacts, Origin, TensorFacts
 from onnx_fix.target.kinds import NOT_EVALUATED
 from onnx_fix.target.releases import known_targets
 from onnx_fix.target.target import Target, default_target, load_target
@@ -21,6 +21,7 @@ __all__ = [
     "Dim",
     "Finding",
     "NodeFacts",
+    "Origin",
     "Status",
     "Target",
     "TensorFacts",

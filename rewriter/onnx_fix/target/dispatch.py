@@ -76,7 +76,7 @@ class Dispatch:
             return self._finding(node, "domain_ignored", "warning", taken, "op_type_only")
         if self.release.name.startswith("rtx-") and node.op in contrib["rtx_1_7"]:
             why = "the parser has an importer of its own for this op; its limits are not known"
-            return self._finding(node, "contrib_importer", "conditional", why, "op_type_only")
+            return self._finding(node, "contrib_importer", "unknown", why, "op_type_only")
         why = f"{taken}, silently, whatever it means there"
         if self.reads_functions:
             why += "; a function of the model with this name is never used"

@@ -21,7 +21,23 @@ Constness = Literal["initializer", "foldable", "runtime"]
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What the values of a tensor rest on.
+
+    ``ops`` stand between the tensor and constants or network inputs; ``inputs`` are the element
+    types of the network inputs whose values it rests on (their shapes do not count).
+    """
+
+    ops: frozenset[str]
+    inputs: frozenset[int]
+
+
 def _no_value() -> NDArray[np.generic] | None:
+    return None
+
+
+def _no_origin() -> Origin | None:
     return None
 
 
@@ -37,7 +53,9 @@ class TensorFacts:
     ``onnx.TensorProto.DataType`` number or None when unknown; ``shape`` is None when the rank is
     unknown. ``value`` reads the tensor where it is a small constant, and gives None elsewhere.
     ``nonnegative`` says whether it provably holds no negative number, taken as indices along a
-    dim of the given size (None where that is not known).
+    dim of the given size (None where that is not known). ``origin`` is None where it is not known.
+    ``bound`` says whether it is an input or output of the network (None where that is not known;
+    asked of UINT8 alone).
     """
 
     name: str
@@ -46,6 +64,8 @@ class TensorFacts:
     constness: Constness = "runtime"
     value: Callable[[], NDArray[np.generic] | None] = _no_value
     nonnegative: Callable[[int | None], bool] = _unproven
+    origin: Callable[[], Origin | None] = _no_origin
+    bound: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
+
+from onnx import TensorProto
 
 from onnx_fix.target.data import Release, read
 from onnx_fix.target.dtypes import NAMES
@@ -22,7 +24,6 @@ NOT_EVALUATED: Mapping[str, str] = MappingProxyType(
         "int64_native": "written into the names of element types; concerns bindings, not nodes",
         "double_to_float": "written into the names of element types",
         "outputs_arity": "what each importer makes stands in the restrictions outputs_max",
-        "strong_typing": "ONNX already asks operands to be of one type",
         "domain_spelling": "a matter of the model, not of a node",
         "single_opset_import": "a matter of the model, not of a node",
         "required_attribute_missing": "stands in the restrictions attribute_must_be_present",
@@ -31,7 +32,9 @@ NOT_EVALUATED: Mapping[str, str] = MappingProxyType(
 )
 """General facts that a node does not show, each with the reason."""
 
-_UINT8_TAKEN = frozenset({"Cast", "Identity", "QuantizeLinear", "DequantizeLinear"})
+PROBED = "a live TensorRT-RTX 1.7 parser"
+_UINT8_TAKEN = frozenset({"Cast", "Identity"})
+_QUANTIZING = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +52,23 @@ class General:
     attributes: tuple[Mapping[str, Any], ...]
     source: str
     uint8_fact: Mapping[str, Any]
+    rules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    names: Mapping[int, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, release: Release, source: str) -> General:
-        """Select the facts that hold at a release."""
+    def of(cls, release: Release, source: str, names: Mapping[int, str] = NAMES) -> General:
+        """Select the facts that hold at a release; ``names`` are element types as it sees them."""
         refused: dict[int, Mapping[str, Any]] = {}
         constants: set[int] = set()
         attributes = []
+        rules: dict[str, Mapping[str, Any]] = {}
         ranks: Mapping[str, Any] = {}
         uint8: Mapping[str, Any] = {}
         for fact in read("facts")["general"]:
             rule = fact.get("rule")
             inside = release.within(fact)
+            if rule in ("operands_alike", "constant_refused") and inside:
+                rules[rule] = fact
             if rule == "max_rank":
                 ranks = fact
             elif rule == "attribute_refused" and inside:
@@ -70,9 +78,17 @@ class General:
             if "constants_since" in fact and release.at_least(fact["constants_since"]):
                 constants.update(n for n, name in NAMES.items() if name in fact["dtypes"])
             if rule == "unknown_before" and "UINT8" in fact["dtypes"]:
-                uint8 = fact
+                uint8 = release.settle(fact)
         return cls(
-            ranks["max"], ranks, refused, frozenset(constants), tuple(attributes), source, uint8
+            ranks["max"],
+            ranks,
+            refused,
+            frozenset(constants),
+            tuple(attributes),
+            source,
+            uint8,
+            rules,
+            names,
         )
 
     def suspects(self, node: NodeFacts) -> bool:
@@ -82,7 +98,12 @@ class General:
                 return True
             if tensor.shape is not None and len(tensor.shape) > self.max_rank:
                 return True
-        return node.opset < 7
+        return node.opset < 7 or (bool(self.rules) and self._unlike(node))
+
+    def _unlike(self, node: NodeFacts) -> bool:
+        """Whether the inputs are of several types, or one is of INT8."""
+        dtypes = {tensor.dtype for tensor in node.inputs}
+        return len(dtypes) > 1 or TensorProto.INT8 in dtypes
 
     def findings(self, node: NodeFacts) -> list[Finding]:
         """What the general facts say of a node."""
@@ -98,7 +119,34 @@ class General:
                 why = f"attribute {fact['attribute']} of opset {node.opset} is not honoured"
                 certain = value is not UNKNOWN
                 found[fact["id"]] = self._finding(node, fact, "parse_error", why, "", certain)
+        for finding in (*self._operands(node), *self._constants(node)):
+            found.setdefault(finding.kind, finding)
         return list(found.values())
+
+    def _operands(self, node: NodeFacts) -> Iterator[Finding]:
+        """Operands of several element types, where the release asks for one."""
+        fact = self.rules.get("operands_alike")
+        if fact is None or node.op not in fact["ops"]:
+            return
+        places = fact["ops"][node.op]
+        if places is None:
+            places = range(len(node.inputs))
+        given = [node.inputs[i] for i in places if i < len(node.inputs) and node.inputs[i].name]
+        names = {self.names.get(t.dtype, str(t.dtype)): t.name for t in given if t.dtype}
+        if len(names) > 1:
+            why = f"the operands are of types {' and '.join(names)}"
+            yield self._finding(node, fact, "parse_error", why, list(names.values())[1])
+
+    def _constants(self, node: NodeFacts) -> Iterator[Finding]:
+        """Constants of a type that hardly any op reads."""
+        fact = self.rules.get("constant_refused")
+        if fact is None or node.op in fact["ops"]:
+            return
+        for tensor in node.inputs:
+            constant = tensor.name and tensor.constness == "initializer" and tensor.dtype
+            if constant and NAMES[constant] in fact["dtypes"]:
+                why = f"'{tensor.name}' is a constant of {NAMES[constant]}: only Q/DQ read it"
+                yield self._finding(node, fact, "build_error", why, tensor.name)
 
     def _of_tensor(self, node: NodeFacts, tensor: TensorFacts) -> list[Finding]:
         found = []
@@ -115,12 +163,15 @@ class General:
         elif tensor.dtype == 2 and self._doubtful_uint8(node, tensor):
             why = f"'{tensor.name}' is UINT8, taken as network input or output beside Cast"
             fact, effect = self.uint8_fact, "parse_or_build_error"
-            found.append(self._finding(node, fact, effect, why, tensor.name, False))
+            sure = tensor.bound is False or node.op in fact.get("refused_by", ())
+            found.append(self._finding(node, fact, effect, why, tensor.name, sure))
         return found
 
     def _doubtful_uint8(self, node: NodeFacts, tensor: TensorFacts) -> bool:
         """UINT8 at a release that knows it, between ops that may not take it."""
-        return node.op not in _UINT8_TAKEN and tensor.constness != "initializer"
+        if tensor.constness == "initializer" or node.op in _QUANTIZING:
+            return False
+        return node.op not in _UINT8_TAKEN or tensor.bound is False
 
     def _finding(
         self,
@@ -140,7 +191,7 @@ class General:
             message=fact.get("message", ""),
             why=why,
             evidence=fact["evidence"],
-            source=self.source,
+            source=PROBED if fact["evidence"] == "probe" else self.source,
             tensor=tensor,
             certain=certain,
         )

@@ -47,7 +47,9 @@ class Target:
         self._importers = importers(release)
         self._lacking_plugin = lacking_plugin(release)
         self._restrictions = restrictions_of(release, stock)
-        self._general = General.of(release, source_of(release, {"evidence": "source"}))
+        self._general = General.of(
+            release, source_of(release, {"evidence": "source"}), self.dtype_names
+        )
         self._dispatch = Dispatch(release, stock)
         self.reads_functions: bool = self._dispatch.reads_functions
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from onnx_fix.target.kinds import attributes, control, einsum, inputs, shapes, types
+from onnx_fix.target.kinds import attention, attributes, control, einsum, inputs, shapes, types
 from onnx_fix.target.kinds.always import always, needs_plugin
 from onnx_fix.target.kinds.base import Entry, Evaluator, Hit, Hits, Names
 
@@ -29,11 +29,13 @@ EVALUATORS: Mapping[str, Evaluator] = MappingProxyType(
         "broadcast": einsum.broadcast,
         "constant_value": inputs.constant_value,
         "data_dependent_shape": always("the length of the output depends on the data"),
+        "dims_equal": shapes.dims_equal,
         "dtype": types.allowed,
         "dtype_refused": types.refused,
         "dynamic_shape_bug": shapes.dynamic_outside_axes,
         "equation_characters": einsum.characters,
         "equation_feature": einsum.features,
+        "even_elements": types.even_elements,
         "fixed_padded_output": always("the output has a fixed number of rows, padded"),
         "ignored_attribute": attributes.ignored,
         "ignored_input": inputs.ignored,
@@ -49,7 +51,7 @@ EVALUATORS: Mapping[str, Evaluator] = MappingProxyType(
         "min_state_vars": control.min_state_vars,
         "needs_plugin": needs_plugin,
         "negative_indices_unsupported": inputs.negative_indices,
-        "no_kernel": always("the builder has no implementation"),
+        "no_kernel": attention.no_kernel,
         "opset_semantics": shapes.opset_semantics,
         "optional_input_must_be_present": inputs.must_not_be_empty,
         "output_dtype": always("the output has another element type than ONNX says"),
@@ -66,6 +68,7 @@ EVALUATORS: Mapping[str, Evaluator] = MappingProxyType(
         "static_dims_le": shapes.dims_at_most,
         "static_shape_only": shapes.static_only,
         "symmetric_pads_3d": shapes.symmetric_pads_3d,
+        "vector_by_stack": shapes.vector_by_stack,
         "zero_point_must_be_zero": inputs.zero_point,
     }
 )

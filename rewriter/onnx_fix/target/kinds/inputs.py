@@ -20,7 +20,10 @@ from onnx_fix.target.values import (
 
 
 def must_be_constant(entry: Entry, node: NodeFacts, _: Names) -> Hits:
-    """The input must be weights to the parser; ``foldable_ok``: or fold to a constant."""
+    """The input must be weights to the parser; ``foldable_ok``: or fold to a constant.
+
+    ``foldable_through``: or come from weights by way of these ops alone.
+    """
     index = entry.get("opset_input", {}).get(str(node.opset), entry["input"])
     tensor = given(node, index)
     if tensor is None or tensor.constness == "initializer":
@@ -29,6 +32,10 @@ def must_be_constant(entry: Entry, node: NodeFacts, _: Names) -> Hits:
     if tensor.constness == "foldable":
         if entry.get("foldable_ok"):
             return NOTHING
+        if "foldable_through" in entry:
+            origin = tensor.origin()
+            if origin is not None and origin.ops <= set(entry["foldable_through"]):
+                return NOTHING
         return (Hit(f"{name} is computed from constants but is not an initializer", tensor.name),)
     return (Hit(f"{name} depends on a network input; it must be constant", tensor.name),)
 

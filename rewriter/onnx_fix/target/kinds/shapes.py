@@ -72,6 +72,43 @@ def equal_ranks(entry: Entry, node: NodeFacts, _: Names) -> Hits:
     return next(((_no_rank(i, t),) for i, t in tensors if t.shape is None), NOTHING)
 
 
+def dims_equal(entry: Entry, node: NodeFacts, _: Names) -> Hits:
+    """Each of ``pairs``, two dimensions given by input and axis, is equal where both are static.
+
+    ``or_one``: the first of a pair may be 1 instead. Sizes that are not known raise no doubt.
+    """
+    for pair in entry["pairs"]:
+        sizes = [_size_at(node, index, axis) for index, axis in pair]
+        one, other = sizes
+        if not isinstance(one, int) or not isinstance(other, int) or one == other:
+            continue
+        if one == 1 and entry.get("or_one"):
+            continue
+        first, second = (f"{label(i, given(node, i))} along axis {axis}" for i, axis in pair)
+        return (Hit(f"{first} has {one} elements, {second} has {other}"),)
+    return NOTHING
+
+
+def _size_at(node: NodeFacts, index: int, axis: int) -> Dim:
+    tensor = given(node, index)
+    if tensor is None or tensor.shape is None:
+        return None
+    place = normalized(axis, len(tensor.shape))
+    return tensor.shape[place] if 0 <= place < len(tensor.shape) else None
+
+
+def vector_by_stack(entry: Entry, node: NodeFacts, _: Names) -> Hits:
+    """A vector times a stack of matrices: harmless only where the stack holds a single one."""
+    vector, stack = (given(node, index) for index in entry["inputs"])
+    if vector is None or stack is None or rank(vector) != 1 or stack.shape is None:
+        return NOTHING
+    if len(stack.shape) < 3 or (len(stack.shape) == 3 and stack.shape[0] == 1):
+        return NOTHING
+    certain = len(stack.shape) > 3 or isinstance(stack.shape[0], int)
+    text = f"{label(entry['inputs'][0], vector)} is a vector, the other of rank {len(stack.shape)}"
+    return (Hit(text, vector.name, certain=certain),)
+
+
 def dims_at_most(entry: Entry, node: NodeFacts, _: Names) -> Hits:
     """Static dimensions of the inputs are at most those of input ``than``."""
     bound = given(node, entry["than"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -58,6 +59,20 @@ def bounds(entry: Entry, node: NodeFacts, names: Names) -> Hits:
 
     constants = [index for index in entry["inputs"] if is_weights(index)]
     return _judge({**entry, "inputs": constants}, node, names, listed_is_bad=True)
+
+
+def even_elements(entry: Entry, node: NodeFacts, names: Names) -> Hits:
+    """Data of two elements a byte has an even number of them, where all dimensions are static.
+
+    One of ``inputs`` shows the element type, input ``of`` the shape.
+    """
+    data = given(node, entry["of"])
+    if data is None or data.shape is None or not all(isinstance(d, int) for d in data.shape):
+        return NOTHING
+    count = math.prod(size for size in data.shape if isinstance(size, int))
+    if count % 2 == 0 or not _judge(entry, node, names, listed_is_bad=True):
+        return NOTHING
+    return (Hit(f"{label(entry['of'], data)} has {count} elements of 4 bits", data.name),)
 
 
 def precision_loss(entry: Entry, node: NodeFacts, names: Names) -> Hits:

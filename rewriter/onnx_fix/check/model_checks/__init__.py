@@ -1,0 +1,1 @@
+"""Checks of the model as a whole: one module each, found by name."""

@@ -1,0 +1,203 @@
+"""Free dims that the graph holds to one size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+from onnx.parser import parse_model
+
+from onnx_fix.check.finding import CheckFinding, Severity
+from onnx_fix.check.model_checks.frozen_dims import FrozenDims
+
+Run = Callable[..., list[CheckFinding]]
+HEAD = '<ir_version: 8, opset_import: ["" : 17]>\n'
+
+FROZEN = {
+    "reshape": (
+        "g (float[T,B,24] x) => (float[a,b,c] y) { t = Shape(x) b = Gather(t, one) "
+        "s = Concat<axis=0>(twelve, b, last) y = Reshape(x, s) }",
+        "T",
+        "12",
+    ),
+    "reshape to a number of elements": (
+        "g (float[T,B,4] x) => (float[12,4] y) { y = Reshape(x, shape12) }",
+        "B * T",
+        None,
+    ),
+    "expand": (
+        "g (float[T,1] x) => (float[a,b] y) { y = Expand(x, shape12) }",
+        "T",
+        "12 or 1",
+    ),
+    "constant of shape": (
+        "g (float[T,4] x) => (float[a,b] y) { c = ConstantOfShape(shape12) y = Add(c, x) }",
+        "T",
+        "12 or 1",
+    ),
+    "tile": (
+        "g (float[T,4] x) => (float[a,b] y) { c = Tile(row, repeats) y = Mul(x, c) }",
+        "T",
+        "12 or 1",
+    ),
+    "concat": (
+        "g (float[T,4] x) => (float[a,b] y) "
+        "{ c = ConstantOfShape(shape12) y = Concat<axis=1>(x, c) }",
+        "T",
+        "12",
+    ),
+    "matmul": (
+        "g (float[2,T] x) => (float[a,b] y) { c = ConstantOfShape(shape12) y = MatMul(x, c) }",
+        "T",
+        "12",
+    ),
+    "gemm, transposed": (
+        "g (float[T,2] x) => (float[a,b] y) "
+        "{ c = ConstantOfShape(shape12) y = Gemm<transA=1>(x, c) }",
+        "T",
+        "12",
+    ),
+    "two tied to one": (
+        "g (float[2*T,4] x, float[T,4] z) => (float[a,b] y, float[c,d] w) "
+        "{ c = ConstantOfShape(shape12) w = Neg(x) y = Sub(z, c) }",
+        "T",
+        "12 or 1",
+    ),
+}
+WORKS = {
+    "minus one": "g (float[T,B,24] x) => (float[a,b,c] y) { y = Reshape(x, heads) }",
+    "minus one of more": "g (float[T,B,24] x) => (float[a,b,c] y) { y = Reshape(x, split) }",
+    "broadcast of one": "g (float[T,1] x) => (float[a,b] y) { y = Expand(x, ones) }",
+    "sizes of the input": (
+        "g (float[T,4] x) => (float[a,b] y) { s = Shape(x) c = ConstantOfShape(s) y = Add(c, x) }"
+    ),
+    "two free dims": "g (float[T,4] x, float[U,4] z) => (float[a,4] y) { y = Add(x, z) }",
+    "concat along it": (
+        "g (float[T,4] x) => (float[a,b] y) "
+        "{ c = ConstantOfShape(shape12) y = Concat<axis=0>(x, c) }"
+    ),
+    "zero copies": "g (float[T,B,24] x) => (float[a,b,c] y) { y = Reshape(x, copies) }",
+}
+CONSTANTS = {
+    "one": [1],
+    "twelve": [12],
+    "last": [24],
+    "shape12": [12, 4],
+    "heads": [-1, 4, 6],
+    "split": [12, -1, 24],
+    "ones": [1, 5],
+    "copies": [0, 0, 4, 6],
+    "repeats": [12, 1],
+}
+
+
+def build(text: str) -> onnx.ModelProto:
+    model = parse_model(HEAD + text.replace("2*T", "U"))
+    if "2*T" in text:
+        model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "2*T"
+    used = {name for node in model.graph.node for name in node.input}
+    for name, value in CONSTANTS.items():
+        if name in used:
+            tensor = numpy_helper.from_array(np.array(value, np.int64), name)
+            model.graph.initializer.append(tensor)
+    if "row" in used:
+        row = numpy_helper.from_array(np.ones((1, 4), np.float32), "row")
+        model.graph.initializer.append(row)
+    return model
+
+
+@pytest.mark.parametrize("case", FROZEN)
+def test_a_frozen_dim_is_found(run: Run, case: str) -> None:
+    text, symbols, only = FROZEN[case]
+    found = run(FrozenDims, build(text))
+    assert [f.severity for f in found] == [Severity.WARNING]
+    assert f"declare {symbols} as free" in found[0].why
+    if only is not None:
+        assert f"only be {only} here" in found[0].why
+
+
+@pytest.mark.parametrize("case", WORKS)
+def test_what_works_for_many_sizes_is_left_alone(run: Run, case: str) -> None:
+    assert run(FrozenDims, build(WORKS[case])) == []
+
+
+def test_what_is_frozen_fails_in_onnxruntime(run: Run) -> None:
+    from onnx_fix.testing import run_model
+
+    for case in ("expand", "constant of shape", "concat", "matmul", "tile"):
+        model = build(FROZEN[case][0])
+        for output in model.graph.output:
+            output.type.tensor_type.ClearField("shape")
+        dims = model.graph.input[0].type.tensor_type.shape.dim
+
+        def feed(
+            size: int, dims: object = dims
+        ) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
+            shape = [d.dim_value or size for d in dims]  # type: ignore[attr-defined]
+            return {"x": np.ones(shape, np.float32)}
+
+        run_model(model, feed(12))
+        with pytest.raises(Exception, match=r"(?i)invalid|broadcast|dimension|mismatch|fail"):
+            run_model(model, feed(7))
+
+
+def test_annotations_of_the_exporter_prove_nothing(run: Run) -> None:
+    text = "g (float[T,4] x) => (float[12,4] y) <float[12,4] a> { a = Neg(x) y = Add(a, x) }"
+    assert run(FrozenDims, HEAD + text) == []
+
+
+def test_the_minus_one_of_a_recurrent_model(run: Run, fixtures: Path) -> None:
+    text = (
+        "g (float[T,B,8] x) => (float[a,b,c] y) {"
+        " r = Reshape(x, flat) t = Neg(r) s = Shape(x) b = Gather(s, one)"
+        " k = Concat<axis=0>(one, b, four) h = Expand(zero, k)"
+        " y, last = GRU<hidden_size=4>(t, W, R, , , h) }"
+    )
+    model = parse_model(HEAD + text)
+    for name, value in {
+        "flat": np.array([12, -1, 8]),
+        "one": np.array([1]),
+        "four": np.array([4]),
+        "zero": np.zeros((1, 1, 1), np.float32),
+        "W": np.zeros((1, 12, 8), np.float32),
+        "R": np.zeros((1, 12, 4), np.float32),
+    }.items():
+        model.graph.initializer.append(numpy_helper.from_array(value, name))
+    (found,) = run(FrozenDims, model)
+    assert found.op == "GRU" and "T as free, and it can only be 12 here" in found.why
+    whole = onnx.load(fixtures / "rnn.legacy17.onnx")
+    assert run(FrozenDims, whole) == []
+
+
+@pytest.mark.parametrize(
+    ("sizes", "severity"),
+    [
+        ((12, 12, 12), None),
+        ((1, 1, 1), None),
+        ((1, 12, 40), Severity.WARNING),
+        ((1, 13, 40), Severity.ERROR),
+    ],
+)
+def test_against_a_profile(
+    run: Run, sizes: tuple[int, int, int], severity: Severity | None
+) -> None:
+    found = run(FrozenDims, build(FROZEN["expand"][0]), dims={"T": sizes})
+    assert [f.severity for f in found] == ([] if severity is None else [severity])
+
+
+def test_the_channels_of_a_convolution(run: Run) -> None:
+    text = HEAD + "g (float[N,C,8,8] x) => (float[N,2,6,6] y) { y = Conv(x, w) }"
+    model = parse_model(text)
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros((2, 3, 3, 3), np.float32), "w"))
+    (found,) = run(FrozenDims, model)
+    assert "C as free, and it can only be 3" in found.why
+
+
+def test_the_shipped_models_are_not_frozen(run: Run, fixtures: Path) -> None:
+    for path in sorted(fixtures.glob("*.onnx")):
+        model = onnx.load(path, load_external_data=False)
+        assert run(FrozenDims, model, base_dir=fixtures) == [], path.name
