@@ -13,11 +13,12 @@ from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, helper
 
 from onnx_fix.contract import Pass, Rewrite, Skip
 from onnx_fix.emit import Emitter
-from onnx_fix.engine import FROM_KEY, PASS_KEY, Engine, Step
+from onnx_fix.engine import Engine, Step
 from onnx_fix.errors import ModelError
 from onnx_fix.load import check_loaded, load_proto
 from onnx_fix.model import Model
 from onnx_fix.scope import Scope
+from onnx_fix.sign import FROM_KEY, PASS_KEY
 from onnx_fix.target import load_target
 
 

@@ -11,7 +11,7 @@ import onnx
 import onnx_graphsurgeon as gs
 from onnx import TensorProto
 
-from onnx_fix.contract import Exactness, Mends, Pass, Rewrite, Skip
+from onnx_fix.contract import Exactness, Mends, Pass, Rewrite, Skip, Stage
 from onnx_fix.emit import Emitter
 from onnx_fix.scope import Scope, attribute, has_unresolved
 from onnx_fix.target import TensorFacts
@@ -71,6 +71,8 @@ class EinsumToMatMul(Pass):
 
     Since: 0.1
     """
+
+    stage: ClassVar[Stage] = Stage.EXPAND
 
     mends: ClassVar[tuple[Mends, ...]] = (
         Mends("broadcast", "Einsum", _HAS_FORM),

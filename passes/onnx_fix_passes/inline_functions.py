@@ -13,7 +13,6 @@ import onnx.inliner
 from onnx import AttributeProto, FunctionProto, ModelProto, NodeProto
 
 from onnx_fix.contract import Mends, ModelPass, Stage, Transformed
-from onnx_fix.engine import FROM_KEY, PASS_KEY
 from onnx_fix.errors import ModelError
 from onnx_fix.functions import (
     Calls,
@@ -25,11 +24,11 @@ from onnx_fix.functions import (
     label_of,
     spelled,
 )
+from onnx_fix.sign import sign
 from onnx_fix.target import Target
 from onnx_fix_passes._function_calls import faults
 
 _MARK = re.compile("^\x02(-?[0-9]+)\x03")
-_NODE_METADATA_SINCE = 10
 _INLINER_ERRORS = (
     onnx.checker.ValidationError,
     onnx.shape_inference.InferenceError,
@@ -242,17 +241,14 @@ class _Inlining:
             if following < 0:
                 continue
             body, call, label = self.marks[following]
-            if self.calls.model.ir_version < _NODE_METADATA_SINCE:
-                mark = f"{PASS_KEY}={self.pass_name} {FROM_KEY}={label}"
-                node.doc_string = f"{node.doc_string}\n{mark}" if node.doc_string else mark
-                continue
-            del node.metadata_props[:]
             entries = {p.key: p.value for p in call.metadata_props}
             entries.update((p.key, p.value) for p in body.metadata_props)
-            entries.update({PASS_KEY: self.pass_name, FROM_KEY: label})
+            del node.metadata_props[:]
             for name, value in entries.items():
                 entry = node.metadata_props.add()
                 entry.key, entry.value = name, value
+            version = self.calls.model.ir_version
+            sign(node, pass_name=self.pass_name, came_from=label, ir_version=version)
 
 
 def _number(node: NodeProto) -> int | None:

@@ -17,10 +17,11 @@ from onnx_fix import registry
 from onnx_fix.bisect import first_bad
 from onnx_fix.contract import Change, Exactness, PassResult
 from onnx_fix.engine import MOST_ROUNDS, Engine, Step
-from onnx_fix.errors import InternalError, ModelError, VerificationError
+from onnx_fix.errors import InternalError, ModelError, UsageError, VerificationError
 from onnx_fix.load import check_loaded, load_proto, opset_of, stored_tensors
+from onnx_fix.lower.table import LOWEST
 from onnx_fix.model import Model
-from onnx_fix.pipeline import PassEntry, Pipeline, VerifySettings, read_pipeline
+from onnx_fix.pipeline import LOWERING, PassEntry, Pipeline, VerifySettings, read_pipeline
 from onnx_fix.report import Report, blockers, source_name, summarise
 from onnx_fix.repro import write_repro
 from onnx_fix.save import external_files
@@ -62,13 +63,17 @@ class FixResult:
         return self.report.ok
 
 
-def planner_pipeline(target: Target, *, plugins: bool = True) -> Pipeline:
-    """Every default pass in the default order; those without work change nothing."""
+def planner_pipeline(target: Target, *, plugins: bool = True, opset: int | None = None) -> Pipeline:
+    """Every default pass in the default order; those without work change nothing.
+
+    With an operator set the lowering stands in its place among them.
+    """
+    more = [LOWERING] if opset is not None else []
     entries = [
         PassEntry(name=cls.name, options={} if plugins else dict(cls.without_plugins))
-        for cls in registry.default_order()
+        for cls in registry.default_order(more=more)
     ]
-    return Pipeline(target=target.name, passes=tuple(entries))
+    return Pipeline(target=target.name, passes=tuple(entries), opset=opset)
 
 
 @dataclass(frozen=True)
@@ -130,6 +135,7 @@ def fix(
     target: str | Target | None = None,
     pipeline: Pipeline | str | Path | None = None,
     plugins: bool = True,
+    opset: int | None = None,
     verify: bool = True,
     inputs: str | Path | None = None,
     dims: Mapping[str, tuple[int, int, int]] | None = None,
@@ -145,6 +151,7 @@ def fix(
             installed one, else ``trt-7.2``.
         pipeline: A pipeline or the path of a pipeline file; by default the planner's choice.
         plugins: Whether nodes may become plugin nodes; False asks for plain ONNX throughout.
+        opset: The operator set to write; by default that of the model.
         verify: Whether to compare the result with the original.
         inputs: A folder with the user's own feeds (npz or npy) for the comparison.
         dims: min, opt and max of symbolic dims, used for the sizes of the comparison.
@@ -168,8 +175,12 @@ def fix(
         settings = read_pipeline(Path(settings))
     named = settings.target if target is None and settings is not None else target
     chosen, note = choose_target(named)
+    if opset is not None and opset < LOWEST:
+        raise UsageError(f"opset {opset}: the lowest operator set that is written is {LOWEST}")
     if settings is None:
-        settings = planner_pipeline(chosen, plugins=plugins)
+        settings = planner_pipeline(chosen, plugins=plugins, opset=opset)
+    elif opset is not None:
+        settings = settings.model_copy(update={"opset": opset})
     job, path = _job(model, chosen, settings, folder, plugins)
     files = external_files(job.proto, job.base_dir)
     progress("looking at the model")
@@ -351,13 +362,16 @@ def plan(
     target: str | Target | None = None,
     pipeline: Pipeline | str | Path | None = None,
     plugins: bool = True,
+    opset: int | None = None,
 ) -> Plan:
     """A dry run: the changes, skips and remaining blockers, without comparing or writing.
 
     Raises:
         As ``fix``.
     """
-    result = fix(model, target=target, pipeline=pipeline, plugins=plugins, verify=False)
+    result = fix(
+        model, target=target, pipeline=pipeline, plugins=plugins, opset=opset, verify=False
+    )
     return Plan(result.report, result.pipeline)
 
 

@@ -64,6 +64,10 @@ TargetName = Annotated[
 Config = Annotated[
     Path | None, typer.Option("--config", "-c", help="Pipeline file (see onnx-fix init).")
 ]
+Opset = Annotated[
+    int | None,
+    typer.Option("--opset", help="Operator set to write; by default that of the model."),
+]
 NoPlugins = Annotated[
     bool, typer.Option("--no-plugins", help="Make no plugin nodes, plain ONNX only.")
 ]
@@ -94,6 +98,7 @@ def fix_command(
     target: TargetName = None,
     config: Config = None,
     no_plugins: NoPlugins = False,
+    opset: Opset = None,
     no_verify: Annotated[
         bool, typer.Option("--no-verify", help="Do not compare the result with the original.")
     ] = False,
@@ -138,6 +143,7 @@ def fix_command(
                 target=target,
                 pipeline=config,
                 plugins=not no_plugins,
+                opset=opset,
                 verify=not no_verify,
                 inputs=inputs,
                 reference=reference,
@@ -158,6 +164,7 @@ def plan_command(
     target: TargetName = None,
     config: Config = None,
     no_plugins: NoPlugins = False,
+    opset: Opset = None,
     report: Annotated[
         Path | None, typer.Option("--report", help="Write the report as JSON to this file.")
     ] = None,
@@ -170,7 +177,7 @@ def plan_command(
         from onnx_fix.api import plan
         from onnx_fix.render import render_report
 
-        made = plan(model, target=target, pipeline=config, plugins=not no_plugins)
+        made = plan(model, target=target, pipeline=config, plugins=not no_plugins, opset=opset)
         if report is not None:
             _write_text(report, json.dumps(made.report.to_dict(), indent=1) + "\n")
         render_report(made.report, verbose=verbose, dry=True)
@@ -183,6 +190,7 @@ def init_command(
     model: Model,
     target: TargetName = None,
     no_plugins: NoPlugins = False,
+    opset: Opset = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Where to write; standard output if absent."),
@@ -196,7 +204,7 @@ def init_command(
 
         if output is not None and output.exists() and not force:
             raise UsageError(f"{output} exists; pass --force to replace it")
-        made = plan(model, target=target, plugins=not no_plugins)
+        made = plan(model, target=target, plugins=not no_plugins, opset=opset)
         text = commented(made, model)
         if output is None:
             typer.echo(text, nl=False)

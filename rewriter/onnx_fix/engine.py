@@ -26,12 +26,8 @@ from onnx_fix.errors import InternalError
 from onnx_fix.model import Model
 from onnx_fix.order import in_order
 from onnx_fix.scope import Scope, node_label
+from onnx_fix.sign import sign
 from onnx_fix.weights import StoredValues, constant_proto
-
-PASS_KEY = "onnx_fix.pass"
-FROM_KEY = "onnx_fix.from"
-_NODE_METADATA_SINCE = 10
-"""NodeProto.metadata_props exists since IR version 10; before that the doc string says it."""
 
 MOST_ROUNDS = 12
 
@@ -274,20 +270,16 @@ class _Edit:
 
     def _sign(self, proto: NodeProto, anchor: gs.Node, alone: bool) -> None:
         origin = self.model.origin(anchor)
-        label = f"{self.scope.path}:{node_label(anchor)}" if self.scope.path else node_label(anchor)
-        if origin is not None and alone:
-            proto.doc_string = origin.doc_string
-        if self.model.proto.ir_version >= _NODE_METADATA_SINCE:
-            if origin is not None:
-                proto.metadata_props.extend(
-                    p for p in origin.metadata_props if p.key not in (PASS_KEY, FROM_KEY)
-                )
-            for key, value in ((PASS_KEY, self.pass_.name), (FROM_KEY, label)):
-                entry = proto.metadata_props.add()
-                entry.key, entry.value = key, value
-        else:
-            mark = f"{PASS_KEY}={self.pass_.name} {FROM_KEY}={label}"
-            proto.doc_string = f"{proto.doc_string}\n{mark}" if proto.doc_string else mark
+        if origin is not None:
+            proto.doc_string = origin.doc_string if alone else ""
+            proto.metadata_props.extend(origin.metadata_props)
+        label = node_label(anchor)
+        sign(
+            proto,
+            pass_name=self.pass_.name,
+            came_from=f"{self.scope.path}:{label}" if self.scope.path else label,
+            ir_version=self.model.proto.ir_version,
+        )
 
     def _settle(self, tensor: gs.Tensor, anchor: gs.Node) -> gs.Tensor:
         """Give a constant that a pass made its name and its place among the initializers."""

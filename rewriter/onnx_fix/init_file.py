@@ -22,6 +22,7 @@ def commented(plan: Plan, model: Path) -> str:
         "# `onnx-fix schema` prints the JSON Schema for editors.",
         f"version: {pipeline.version}",
         f"target: {pipeline.target}",
+        *([f"opset: {pipeline.opset}"] if pipeline.opset is not None else []),
         "",
         "# Run in this order, again and again until nothing changes.",
         "passes:" if pipeline.passes else "passes: []",

@@ -27,7 +27,7 @@ from onnx_fix.view import Reader
 from onnx_fix.weights import read_tensor, stored_proto, stub_number
 
 if TYPE_CHECKING:
-    from onnx_fix.target import Target
+    from onnx_fix.target import Target, Verdict
 
 SKELETON_LIMIT = 1024
 """Tensors of more elements than this are left out of skeletons (shape inference needs no more)."""
@@ -103,6 +103,8 @@ class Model:
                 self._inner.setdefault(id(raw.owner), []).append(by_raw[id(raw)])
         self._types: dict[int, TypeInfo] = {}
         self._types_stale = True
+        self.verdicts: dict[int, Verdict] = {}
+        """What the target said of nodes, by identity, as long as the graph is as it was."""
         self._const = constants.Constness(self)
 
     # -- what the engine tells us ----------------------------------------------------------------
@@ -207,6 +209,7 @@ class Model:
     def stale(self) -> None:
         """Shapes and constness have to be found anew: the engine says so after each pass."""
         self._types_stale = True
+        self.verdicts.clear()
         self._const.reset()
 
     # -- what passes ask -------------------------------------------------------------------------

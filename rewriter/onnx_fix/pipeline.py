@@ -104,6 +104,9 @@ class Pipeline(_Strict):
     custom: tuple[str, ...] = Field(
         default=(), description="Python files (relative to this file) or modules with passes"
     )
+    opset: Annotated[int, Field(ge=9)] | None = Field(
+        default=None, description="operator set to write; by default that of the model"
+    )
     passes: tuple[PassEntry, ...] = Field(default=(), description="the passes, in order")
     rounds: Annotated[int, Field(ge=1, le=100)] = Field(
         default=12, description="the passes are repeated until nothing changes, at most so often"
@@ -122,9 +125,8 @@ class Pipeline(_Strict):
         more: dict[str, type[BasePass]] = {}
         for source in self.custom:
             more.update(registry.load_custom(source, base_dir or Path()))
-        return [
-            Step(configure(registry.get(e.name, more), e.options), e.where()) for e in self.passes
-        ]
+        passes = with_opset(self.passes, self.opset)
+        return [Step(configure(registry.get(e.name, more), e.options), e.where()) for e in passes]
 
     def to_yaml(self) -> str:
         """The file that reads back as this pipeline; what has its default is left out."""
@@ -135,6 +137,23 @@ class Pipeline(_Strict):
         if passes:
             ordered["passes"] = passes
         return str(yaml.safe_dump(ordered, sort_keys=False, width=100))
+
+
+LOWERING = "lower-opset"
+"""The pass that takes the operator set of a pipeline."""
+
+
+def with_opset(passes: tuple[PassEntry, ...], opset: int | None) -> tuple[PassEntry, ...]:
+    """The passes with an operator set asked for: the lowering gets it, and is put first where it is
+    missing."""
+    if opset is None:
+        return passes
+    if not any(e.name == LOWERING for e in passes):
+        passes = (PassEntry(name=LOWERING), *passes)
+    return tuple(
+        e.model_copy(update={"options": {"opset": opset, **e.options}}) if e.name == LOWERING else e
+        for e in passes
+    )
 
 
 def configure(cls: type[BasePass], options: Mapping[str, object]) -> BasePass:

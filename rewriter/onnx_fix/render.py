@@ -163,7 +163,7 @@ def _comparison(console: Console, report: Report) -> None:
 def render_passes() -> None:
     """Print every installed pass with its first line of documentation."""
     console = Console(highlight=False, soft_wrap=True)
-    order = registry.default_order(registry.installed().values())
+    order = sorted(registry.installed().values(), key=lambda p: (p.stage.value, p.name))
     rows = [("pass", "stage", "what it does")]
     rows += [(c.name, c.stage.name.lower(), _doc(c).splitlines()[0]) for c in order]
     _columns(console, rows)

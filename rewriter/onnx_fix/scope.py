@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from onnx_fix.origins import origin_of
 from onnx_fix.signs import Signs
 from onnx_fix.target.facts import Constness, Dim, NodeFacts, TensorFacts
+from onnx_fix.target.kinds.bodies import InContext
 from onnx_fix.weights import stored_proto
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ class Scope:
     def facts(self, node: gs.Node) -> NodeFacts:
         """What the target may know of a node."""
         attrs = {
-            k: stored_proto(v) if isinstance(v, gs.Constant) else v
+            k: self._value(v)
             for k, v in node.attrs.items()
             if not isinstance(v, gs.Node.AttributeRef)
         }
@@ -163,6 +164,12 @@ class Scope:
             attributes=attrs,
             unresolved=refs,
         )
+
+    def _value(self, value: object) -> object:
+        """The value of an attribute as a target reads it."""
+        if isinstance(value, gs.Constant):
+            return stored_proto(value)
+        return InContext(value, self.shape) if isinstance(value, gs.Graph) else value
 
     def _facts(self, tensor: gs.Tensor) -> TensorFacts:
         if not tensor.name:
@@ -186,8 +193,12 @@ class Scope:
         return self.model.is_input(tensor) or self.model.is_output(tensor)
 
     def judge(self, node: gs.Node) -> Verdict:
-        """What the target says of a node as it stands."""
-        return self.target.judge(self.facts(node))
+        """What the target says of a node as it stands; kept until the engine says that the graph
+        has changed."""
+        kept = self.model.verdicts
+        if id(node) not in kept:
+            kept[id(node)] = self.target.judge(self.facts(node))
+        return kept[id(node)]
 
     def refused(self, node: gs.Node) -> bool:
         """Whether the target surely refuses the node, or surely computes something else."""

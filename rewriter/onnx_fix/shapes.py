@@ -23,6 +23,7 @@ from onnx import (
     TypeProto,
     numpy_helper,
 )
+from onnx.checker import ValidationError
 from onnx.shape_inference import InferenceError
 
 from onnx_fix.scope import Scope, TypeInfo
@@ -150,7 +151,7 @@ class Sweep:
             inferred = onnx.shape_inference.infer_node_outputs(
                 schema, proto, types, data, opset_imports=self._imports
             )
-        except (InferenceError, RuntimeError, ValueError):
+        except (InferenceError, ValidationError, RuntimeError, ValueError):
             return
         for tensor in node.outputs:
             if tensor.name in inferred:

@@ -307,6 +307,20 @@ CASES: dict[tuple[str, str, str], Case] = {
         ("inline-functions", kind, "*"): Case(calls(domain, op), "trt-8.6", THREE, ops=(op,))
         for kind, domain, op in FUNCTIONS
     },
+    ("squeeze-axes", "attribute_must_be_present", "Squeeze"): of_text(
+        11,
+        "(float[1, 3] x) => (float[3] y)",
+        "y = Squeeze (x)",
+        "trt-7.2",
+        [{"x": ("f4", (1, 3))}],
+    ),
+    ("count-from-front", "negative_indices_unsupported", "Gather"): of_text(
+        11,
+        "(float[N, 4] x) => (float[N, 2] y)",
+        "i = Constant <value = int64[2] {-1, 0}> ()  y = Gather <axis = 1> (x, i)",
+        "trt-7.2",
+        [{"x": ("f4", (n, 4))} for n in (1, 3)],
+    ),
     ("normalize", "no_importer", "LpNormalization"): of_text(
         13,
         "(float[N, 3] x) => (float[N, 3] y)",

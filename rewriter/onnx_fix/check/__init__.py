@@ -19,6 +19,7 @@ from onnx_fix.check.node_findings import node_findings
 from onnx_fix.check.registry import all_codes, model_checks
 from onnx_fix.check.result import CheckResult
 from onnx_fix.check.select import Selection
+from onnx_fix.collector import paused
 from onnx_fix.errors import UsageError
 from onnx_fix.load import check_loaded, load_proto
 from onnx_fix.model import Model
@@ -70,8 +71,9 @@ def check(
         proto = model
     else:
         proto = load_proto(Path(model))
-    work = Model(proto, None if path is None else path.parent, chosen)
-    found = list(static_findings(CheckContext(work, path, dict(dims or {}))))
+    with paused():
+        work = Model(proto, None if path is None else path.parent, chosen)
+        found = list(static_findings(CheckContext(work, path, dict(dims or {}))))
     said: LiveResult | None = None
     if live != "off":
         found, said = _live(found, model, chosen, live, build, dims, timeout_s)

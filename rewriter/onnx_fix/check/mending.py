@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import onnx_graphsurgeon as gs
 
 from onnx_fix.contract import BasePass, Pass, Rewrite, Skip
+from onnx_fix.lower.node import since
 from onnx_fix.model import Model
 from onnx_fix.registry import default_order, menders
-from onnx_fix.scope import Scope
+from onnx_fix.scope import Scope, is_standard
 from onnx_fix.target import Finding
 
 
@@ -28,6 +29,9 @@ class _Answer:
 
 
 _NOTHING = _Answer()
+
+_MISREAD = frozenset({"ignored_input", "opset_semantics", "attribute_value_misread"})
+"""Kinds of findings that say that a release reads a node by the rules of an older operator set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,18 @@ class Mending:
                 return Mended(cls.name)
             if not reason and id(node) in answer.left:
                 reason = f"{cls.name} leaves it as the model stands: {answer.left[id(node)]}"
-        return Mended(None, reason)
+        return Mended(None, reason or self._by_lowering(node, finding))
+
+    def _by_lowering(self, node: gs.Node, finding: Finding) -> str:
+        """What may help where the node is newer than the release, or read by older rules."""
+        have, newest = self.model.opset, self.model.target.opset_range[1]
+        version = (since(node.op, have) or 0) if is_standard(node) else 0
+        if finding.kind in _MISREAD or (newest is not None and version > newest):
+            return (
+                "by itself; written for an older operator set the model may not have it, which "
+                "`onnx-fix plan MODEL --opset N` tells"
+            )
+        return ""
 
     def _answer(self, scope: Scope, cls: type[BasePass]) -> _Answer:
         key = (id(scope), cls)

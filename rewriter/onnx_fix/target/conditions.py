@@ -10,6 +10,7 @@ A condition is a JSON object of one of these forms; the answer is True, False or
 * ``{"not_weights": i}``: the same, but an input given as the empty name counts too
 * ``{"dtype": i, "in": [...]}``: the element type of input i, as the release sees it
 * ``{"float_input_behind": i}``: input i rests on the values of a floating-point network input
+* ``{"inside": a}``: the node is in a graph that is attribute a of another node
 * ``{"no_axes": i}``: neither the attribute ``axes`` nor input i lists an axis
 * ``{"may_hold_zero": i}``: input i holds a zero
 * ``{"uneven_split": i}``: attribute ``num_outputs`` does not divide input i along ``axis``
@@ -114,6 +115,10 @@ def _float_input_behind(condition: Condition, node: NodeFacts, names: Names) -> 
     return None if origin is None else any(names.get(t) in _FLOATS for t in origin.inputs)
 
 
+def _inside(condition: Condition, node: NodeFacts, _: Names) -> bool | None:
+    return condition["inside"] in node.scope.split("/")
+
+
 def _no_axes(condition: Condition, node: NodeFacts, _: Names) -> bool | None:
     axes = axes_of(node, condition["no_axes"])
     return None if axes is UNKNOWN else axes is None
@@ -150,6 +155,7 @@ _FORMS: Mapping[str, Callable[[Condition, NodeFacts, Names], bool | None]] = {
     "not_weights": _not_weights,
     "dtype": _dtype,
     "float_input_behind": _float_input_behind,
+    "inside": _inside,
     "no_axes": _no_axes,
     "may_hold_zero": _may_hold_zero,
     "uneven_split": _uneven_split,

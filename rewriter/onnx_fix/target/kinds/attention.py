@@ -24,14 +24,14 @@ def fused_attention(entry: Entry, node: NodeFacts, names: Names) -> Hits:
         return (Hit("the type or the shape of Q or K is not known", query.name, certain=False),)
     size, length = _head(query.shape, node), _length(query.shape)
     half = names.get(query.dtype) in ("FP16", "BF16")
-    if length == 1 or (half and not isinstance(size, int)):
+    if half and size in _HEADS and length != 1:
+        return NOTHING
+    if not isinstance(length, int) or length == 1 or (half and not isinstance(size, int)):
         text = f"with {length} queries and heads of {size} there may be no implementation"
         return (Hit(text, query.name, certain=False),)
-    if half and size in _HEADS:
-        return NOTHING
     kind = names.get(query.dtype, "")
     text = f"no kernel for {kind} with heads of {size} elements"
-    plain = _is_plain(node, query.shape, key.shape)
+    plain = _is_plain(node, query.shape)
     return (Hit(text, query.name, certain=not plain),)
 
 
@@ -46,12 +46,11 @@ def _length(query: tuple[Dim, ...]) -> Dim:
     return query[-2] if len(query) > 1 else None
 
 
-def _is_plain(node: NodeFacts, query: tuple[Dim, ...], key: tuple[Dim, ...]) -> bool:
-    """Static, of rank 3, with as many heads for keys as for queries, no mask and not causal."""
+def _is_plain(node: NodeFacts, query: tuple[Dim, ...]) -> bool:
+    """Of rank 3, with as many heads for keys as for queries, no mask and not causal."""
     heads = [attribute(node, name) for name in ("q_num_heads", "kv_num_heads")]
     return (
         len(query) == 3
-        and all(isinstance(size, int) for size in (*query, *key))
         and heads[0] == heads[1]
         and attribute(node, "is_causal", 0) == 0
         and given(node, 3) is None

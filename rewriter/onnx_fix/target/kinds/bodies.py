@@ -1,12 +1,13 @@
 """The body of an If or Loop, whichever library holds it.
 
 ``onnx.GraphProto`` and graphs in the manner of onnx-graphsurgeon (``nodes``, ``inputs``,
-``outputs``) are read; of anything else nothing is known.
+``outputs``) are read, the latter with their shapes where they come ``InContext``; of anything else
+nothing is known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,11 +45,21 @@ class Body:
         return name
 
 
+@dataclass(frozen=True, slots=True)
+class InContext:
+    """A graph of onnx-graphsurgeon whose tensors do not hold their shapes: ``shape`` tells them."""
+
+    graph: object
+    shape: Callable[[Any], tuple[Dim, ...] | None]
+
+
 def read_body(graph: object) -> Body | None:
     """The body, or None where the object is not a graph of a known kind."""
+    if isinstance(graph, InContext):
+        return _from_surgeon(graph.graph, graph.shape)
     # GraphSurgeon first: asked for an attribute it lacks, its Graph prints an error.
     if hasattr(graph, "nodes") and hasattr(graph, "outputs"):
-        return _from_surgeon(graph)
+        return _from_surgeon(graph, _surgeon_shape)
     if hasattr(graph, "node") and hasattr(graph, "initializer"):
         return _from_proto(graph)
     return None
@@ -97,10 +108,10 @@ def _proto_reads(graph: Any) -> Iterator[str]:
                 yield from (value.name for value in inner.output)
 
 
-def _from_surgeon(graph: Any) -> Body:
+def _from_surgeon(graph: Any, shape: Callable[[Any], tuple[Dim, ...] | None]) -> Body:
     body = Body(
-        tuple(Port(tensor.name, _surgeon_shape(tensor)) for tensor in graph.inputs),
-        tuple(Port(tensor.name, _surgeon_shape(tensor)) for tensor in graph.outputs),
+        tuple(Port(tensor.name, shape(tensor)) for tensor in graph.inputs),
+        tuple(Port(tensor.name, shape(tensor)) for tensor in graph.outputs),
     )
     for node, tensor in _surgeon_reads(graph):
         body.read.add(tensor.name)

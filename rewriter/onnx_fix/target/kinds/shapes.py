@@ -125,22 +125,31 @@ def dims_at_most(entry: Entry, node: NodeFacts, _: Names) -> Hits:
     return NOTHING
 
 
+_INVENTED = "unk__"
+"""How the inference of onnx starts the names of dims that it could not find out."""
+
+
 def _static(dims: tuple[Dim, ...]) -> bool | None:
     """True if all sizes are known, False if one is a symbol, None if one is just not known."""
-    if any(isinstance(size, str) for size in dims):
+    symbols = [size for size in dims if isinstance(size, str)]
+    if any(not symbol.startswith(_INVENTED) for symbol in symbols):
         return False
-    return None if None in dims else True
+    return None if symbols or None in dims else True
 
 
 def static_only(entry: Entry, node: NodeFacts, _: Names) -> Hits:
-    """The inputs listed must have static shapes."""
+    """The inputs listed must have static shapes, or static sizes from axis ``axes_from`` on.
+
+    ``symbols_only``: only a symbol goes against it; what inference does not know raises no doubt.
+    """
     doubt: Hits = NOTHING
     for index in entry["inputs"]:
         tensor = given(node, index)
         if tensor is None:
             continue
-        static = None if tensor.shape is None else _static(tensor.shape)
-        if static:
+        sizes = None if tensor.shape is None else tensor.shape[entry.get("axes_from", 0) :]
+        static = None if sizes is None else _static(sizes)
+        if static or (static is None and entry.get("symbols_only")):
             continue
         if "or_axis_of" in entry and _axis_size(entry["or_axis_of"], node) is not None:
             continue

@@ -1,0 +1,251 @@
+"""Write a model for an older operator set.
+
+The model goes down one operator set at a time. A node is touched only where its op got another
+version at that step; a rule (``table``) then writes it in the older meaning, or in other ops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, numpy_helper
+
+from onnx_fix.load import opset_of
+from onnx_fix.lower.node import LowNode, Refused, since
+from onnx_fix.lower.table import LOWEST, table
+from onnx_fix.model import Model
+from onnx_fix.scope import STANDARD_DOMAINS, TypeInfo
+from onnx_fix.sign import sign
+from onnx_fix.target import default_target
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A node that stands in the way: where it is, at which step, and why."""
+
+    scope: str
+    node: str
+    op: str
+    opset: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """The lowered model, how many nodes were rewritten by op, and what stood in the way.
+
+    With refusals ``model`` is the original.
+    """
+
+    model: ModelProto
+    rewritten: dict[str, int]
+    refusals: tuple[Refusal, ...]
+
+    @property
+    def rounds(self) -> bool:
+        """Whether some op was written by its definition, which may round otherwise."""
+        return any((since(op, LOWEST) is None) for op in self.rewritten)
+
+
+def lower(model: ModelProto, opset: int, *, pass_name: str = "lower-opset") -> Lowered:
+    """Write a model for the operator set ``opset`` of the default domain.
+
+    Args:
+        model: Never changed. Weights may be stubs: only small constants are read. Functions must
+            have been inlined.
+        opset: ``LOWEST`` (9) or later, and not above that of the model.
+        pass_name: What new nodes are signed with.
+    """
+    highest = opset_of(model.opset_import)
+    if not LOWEST <= opset <= highest:
+        raise ValueError(f"cannot lower opset {highest} to {opset}")
+    proto = ModelProto()
+    proto.CopyFrom(model)
+    work = _Work(proto, pass_name)
+    for version in range(highest, opset, -1):
+        work.step(version)
+    if work.refusals:
+        return Lowered(model, {}, tuple(work.refusals))
+    for entry in proto.opset_import:
+        if entry.domain in STANDARD_DOMAINS:
+            entry.version = opset
+    return Lowered(proto, work.rewritten, ())
+
+
+class _Work:
+    """A model on its way down."""
+
+    def __init__(self, proto: ModelProto, pass_name: str) -> None:
+        self.proto = proto
+        self._pass_name = pass_name
+        self.rewritten: dict[str, int] = {}
+        self.refusals: list[Refusal] = []
+        self._names = {n for g in _graphs(proto.graph) for n in _names(g)}
+        self._counts: dict[str, int] = {}
+        self._types: dict[str, TypeInfo] = {}
+        self._full: dict[str, onnx.TypeProto] | None = None
+        self._constants: dict[str, onnx.TensorProto | NodeProto] = {}
+        self._stuck: set[str] = set()
+        self._stale = True
+        for graph in _graphs(proto.graph):
+            self._constants.update((t.name, t) for t in graph.initializer)
+            self._take_in(graph.node)
+
+    def step(self, version: int) -> None:
+        """From operator set ``version`` to the one below it."""
+        for entry in self.proto.opset_import:
+            if entry.domain in STANDARD_DOMAINS:
+                entry.version = version
+        changed = self._graph(self.proto.graph, version, "")
+        if changed:
+            self._stale, self._full = True, None
+
+    def _graph(self, graph: GraphProto, version: int, path: str) -> bool:
+        nodes: list[NodeProto] = []
+        changed = False
+        for node in graph.node:
+            for attribute in node.attribute:
+                for body in _bodies(attribute):
+                    where = f"{_label(node)}/{attribute.name}"
+                    where = f"{path}/{where}" if path else where
+                    changed = self._graph(body, version, where) or changed
+            written = self._node(node, version, path)
+            changed = changed or written is not None
+            nodes.extend([node] if written is None else written)
+        if changed:
+            fresh = [NodeProto.FromString(n.SerializeToString()) for n in nodes]
+            del graph.node[:]
+            graph.node.extend(fresh)
+        return changed
+
+    def _node(self, node: NodeProto, version: int, path: str) -> list[NodeProto] | None:
+        if node.domain not in STANDARD_DOMAINS or since(node.op_type, version) != version:
+            return None
+        if any(o in self._stuck for o in node.output):
+            return None
+        label = _label(node)
+        rule = table().get((node.op_type, version))
+        low = LowNode(node, version, self._type, self._value, self._fresh, self._full_type)
+        try:
+            if rule is None:
+                raise Refused(f"how {node.op_type} of opset {version} is lowered is not decided")
+            written = rule(low)
+        except Refused as refused:
+            self.refusals.append(Refusal(path, label, node.op_type, version, str(refused)))
+            # All that stands in the way is wanted, so the others go on without this one.
+            self._stuck.update(o for o in node.output if o)
+            return None
+        if len(written) == 1 and written[0] == node:
+            return None
+        self._name_apart(written)
+        self.rewritten[node.op_type] = self.rewritten.get(node.op_type, 0) + 1
+        for made in written:
+            if made is not node:
+                sign(
+                    made,
+                    pass_name=self._pass_name,
+                    came_from=f"{path}:{label}" if path else label,
+                    ir_version=self.proto.ir_version,
+                )
+        self._take_in(written)
+        return written
+
+    def _name_apart(self, nodes: list[NodeProto]) -> None:
+        seen: set[str] = set()
+        for node in reversed(nodes):
+            if node.name in seen:
+                node.name = self._fresh(node.name)
+            seen |= {node.name} - {""}
+
+    def _take_in(self, nodes: Iterable[NodeProto]) -> None:
+        for node in nodes:
+            if node.op_type == "Constant" and node.domain in STANDARD_DOMAINS:
+                self._constants[node.output[0]] = node
+
+    # -- what rules ask --------------------------------------------------------------------------
+
+    def _type(self, name: str) -> TypeInfo:
+        if self._stale:
+            self._infer()
+        return self._types.get(name, TypeInfo())
+
+    def _full_type(self, name: str) -> onnx.TypeProto | None:
+        """A type as onnx infers it: asked by the few rules that meet sequences and optionals."""
+        if self._full is None:
+            try:
+                inferred = onnx.shape_inference.infer_shapes(self.proto)
+            except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
+                inferred = self.proto
+            self._full = {
+                value.name: value.type
+                for graph in _graphs(inferred.graph)
+                for value in (*graph.value_info, *graph.output, *graph.input)
+                if value.type.WhichOneof("value")
+            }
+        return self._full.get(name)
+
+    def _infer(self) -> None:
+        """Types of all tensors, by the inference that follows assembled shapes, too."""
+        self._stale = False
+        view = Model(self.proto, None, default_target())
+        for scope in view.scopes:
+            for name, tensor in scope.tensors.items():
+                info = view.type_of(tensor)
+                if info.dtype is not None:
+                    self._types[name] = info
+
+    def _value(self, name: str) -> NDArray[np.generic] | None:
+        found = self._constants.get(name)
+        if isinstance(found, NodeProto):
+            return _constant(found)
+        if found is None or found.data_location == onnx.TensorProto.EXTERNAL:
+            return None
+        return np.asarray(numpy_helper.to_array(found))
+
+    def _fresh(self, base: str) -> str:
+        name = base
+        while name in self._names:
+            self._counts[base] = self._counts.get(base, 0) + 1
+            name = f"{base}_{self._counts[base]}"
+        self._names.add(name)
+        return name
+
+
+def _constant(node: NodeProto) -> NDArray[np.generic] | None:
+    kinds = {"value_int": "int64", "value_ints": "int64"}
+    kinds |= {"value_float": "float32", "value_floats": "float32"}
+    for attribute in node.attribute:
+        value = onnx.helper.get_attribute_value(attribute)
+        if attribute.name == "value":
+            return np.asarray(numpy_helper.to_array(value))
+        if attribute.name in kinds:
+            return np.asarray(value, kinds[attribute.name])
+    return None
+
+
+def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for body in _bodies(attribute):
+                yield from _graphs(body)
+
+
+def _bodies(attribute: AttributeProto) -> list[GraphProto]:
+    return [attribute.g] if attribute.type == AttributeProto.GRAPH else list(attribute.graphs)
+
+
+def _label(node: NodeProto) -> str:
+    return str(node.name or next((o for o in node.output if o), node.op_type))
+
+
+def _names(graph: GraphProto) -> Iterator[str]:
+    yield from (v.name for v in (*graph.input, *graph.output))
+    yield from (t.name for t in graph.initializer)
+    for node in graph.node:
+        yield node.name
+        yield from node.output

@@ -1,0 +1,26 @@
+"""Say on a node which pass made it, and from which node."""
+
+from __future__ import annotations
+
+from onnx import NodeProto
+
+PASS_KEY = "onnx_fix.pass"
+FROM_KEY = "onnx_fix.from"
+
+_METADATA_SINCE = 10
+"""NodeProto.metadata_props exists since IR version 10; before that the doc string says it."""
+
+
+def sign(node: NodeProto, *, pass_name: str, came_from: str, ir_version: int) -> None:
+    """Sign a node; what an earlier pass wrote there is replaced."""
+    if ir_version >= _METADATA_SINCE:
+        kept = [p for p in node.metadata_props if p.key not in (PASS_KEY, FROM_KEY)]
+        del node.metadata_props[:]
+        node.metadata_props.extend(kept)
+        for key, value in ((PASS_KEY, pass_name), (FROM_KEY, came_from)):
+            entry = node.metadata_props.add()
+            entry.key, entry.value = key, value
+        return
+    mark = f"{PASS_KEY}={pass_name} {FROM_KEY}={came_from}"
+    lines = [line for line in node.doc_string.split("\n") if not line.startswith(f"{PASS_KEY}=")]
+    node.doc_string = "\n".join([*(line for line in lines if line), mark])
