@@ -65,7 +65,10 @@ def test_a_death_for_memory_is_told_as_one() -> None:
 
 
 def test_a_crash_before_parsing_says_nothing_of_the_model() -> None:
-    said = ask("at('loading\\n9\\n'); sys.stderr.write('no such library'); os._exit(127)")
+    said = ask(
+        "at('loading\\n9\\n'); sys.stderr.write('no such library'); "
+        "sys.stderr.flush(); os._exit(127)"
+    )
     assert said.status == "crashed" and "127" in said.detail and "no such library" in said.detail
     assert findings(said) == [("OF903", Severity.UNKNOWN, "")]
 
