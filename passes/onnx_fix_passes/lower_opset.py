@@ -14,10 +14,7 @@ from onnx_fix.lower.node import since
 from onnx_fix.lower.table import LOWEST
 from onnx_fix.model import Model
 from onnx_fix.scope import is_standard
-from onnx_fix.target import Target
-
-_MISREAD = frozenset({"ignored_input", "opset_semantics", "attribute_value_misread"})
-"""Kinds of findings that say that a release reads a node by the rules of an older operator set."""
+from onnx_fix.target import MISREAD, Target
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,7 @@ def readable(model: ModelProto, target: Target) -> int | None:
             if verdict.status == "supported":
                 continue
             beyond = beyond or (newest is not None and version > newest)
-            if any(f.kind in _MISREAD and (f.refuses or f.in_doubt) for f in verdict.findings):
+            if any(f.kind in MISREAD and (f.refuses or f.in_doubt) for f in verdict.findings):
                 misread.append(version)
     if newest is not None and have > newest and (beyond or misread):
         return min([newest, *(v - 1 for v in misread)])

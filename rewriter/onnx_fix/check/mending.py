@@ -12,7 +12,7 @@ from onnx_fix.lower.node import since
 from onnx_fix.model import Model
 from onnx_fix.registry import default_order, menders
 from onnx_fix.scope import Scope, is_standard
-from onnx_fix.target import Finding
+from onnx_fix.target import MISREAD, Finding
 
 
 @dataclass(slots=True)
@@ -29,9 +29,6 @@ class _Answer:
 
 
 _NOTHING = _Answer()
-
-_MISREAD = frozenset({"ignored_input", "opset_semantics", "attribute_value_misread"})
-"""Kinds of findings that say that a release reads a node by the rules of an older operator set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +100,7 @@ class Mending:
         """What may help where the node is newer than the release, or read by older rules."""
         have, newest = self.model.opset, self.model.target.opset_range[1]
         version = (since(node.op, have) or 0) if is_standard(node) else 0
-        if finding.kind in _MISREAD or (newest is not None and version > newest):
+        if finding.kind in MISREAD or (newest is not None and version > newest):
             return (
                 "by itself; written for an older operator set the model may not have it, which "
                 "`onnx-fix plan MODEL --opset N` tells"

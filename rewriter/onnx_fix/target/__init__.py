@@ -11,9 +11,17 @@ from onnx_fix.target.facts import Constness, Dim, NodeFacts, Origin, TensorFacts
 from onnx_fix.target.kinds import NOT_EVALUATED
 from onnx_fix.target.releases import known_targets
 from onnx_fix.target.target import Target, default_target, load_target
-from onnx_fix.target.verdict import REFUSING_EFFECTS, SUPPORTED, Finding, Status, Verdict
+from onnx_fix.target.verdict import (
+    MISREAD,
+    REFUSING_EFFECTS,
+    SUPPORTED,
+    Finding,
+    Status,
+    Verdict,
+)
 
 __all__ = [
+    "MISREAD",
     "NOT_EVALUATED",
     "REFUSING_EFFECTS",
     "SUPPORTED",

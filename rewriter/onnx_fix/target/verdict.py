@@ -13,6 +13,9 @@ REFUSING_EFFECTS = frozenset(
 """Effects that make a node unfit. ``changes_type`` is not among them: the only such entry is
 NonZero at 8.5 and 8.6, whose INT32 output holds every index that can occur."""
 
+MISREAD = frozenset({"ignored_input", "opset_semantics", "attribute_value_misread"})
+"""Kinds of findings that say that a release reads a node by the rules of an older operator set."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
