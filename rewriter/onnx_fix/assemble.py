@@ -158,12 +158,13 @@ class Assembler:
         limit = self._limit
         origin = self._model.named_proto(node)
         assert origin is not None, node.op
-        holds = [
-            a for a in origin.attribute if a.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS)
-        ]
-        heavy = limit is not None and any(
-            a.type == AttributeProto.TENSOR and is_heavy(a.t, limit) for a in origin.attribute
-        )
+        holds = heavy = False
+        for attribute in origin.attribute:
+            kind = attribute.type
+            if kind in (AttributeProto.GRAPH, AttributeProto.GRAPHS):
+                holds = True
+            elif limit is not None and kind == AttributeProto.TENSOR:
+                heavy = heavy or is_heavy(attribute.t, limit)
         if not (holds or heavy):
             return origin
         proto = NodeProto()

@@ -34,11 +34,12 @@ _MOST_NODES = 256
 
 def is_pure(node: gs.Node) -> bool:
     """Whether a node's outputs follow from its inputs alone, and nothing is inside it."""
-    return (
-        is_standard(node)
-        and node.op not in RANDOM
-        and not any(isinstance(v, gs.Graph | gs.Node.AttributeRef) for v in node.attrs.values())
-    )
+    if node.op in RANDOM or not is_standard(node):
+        return False
+    for value in node.attrs.values():
+        if isinstance(value, (gs.Graph, gs.Node.AttributeRef)):
+            return False
+    return True
 
 
 class Constness:
@@ -78,12 +79,21 @@ class Constness:
         """The answer where no other tensor has to be looked at first."""
         if isinstance(tensor, gs.Constant):
             return "initializer"
-        if id(tensor) in self._kept:
-            return self._kept[id(tensor)]
+        kept = self._kept.get(id(tensor))
+        if kept is not None:
+            return kept
         node = self._model.producer(tensor)
-        if node is None or not is_pure(node):
+        if node is None:
             return "runtime"
-        return "initializer" if node.op == "Constant" else None
+        verdict: facts.Constness
+        if not is_pure(node):
+            verdict = "runtime"
+        elif node.op == "Constant":
+            verdict = "initializer"
+        else:
+            return None
+        self._kept[id(tensor)] = verdict
+        return verdict
 
     def _of_node(self, node: gs.Node) -> facts.Constness:
         if self._is_fixed_shape(node):

@@ -24,7 +24,7 @@ from onnx_fix.load import opset_of, stored_tensors
 from onnx_fix.scope import STANDARD_DOMAINS, Scope, TypeInfo
 from onnx_fix.target.facts import Constness
 from onnx_fix.view import Reader
-from onnx_fix.weights import read_tensor, stored_proto, stub_number
+from onnx_fix.weights import stored_proto, stub_number
 
 if TYPE_CHECKING:
     from onnx_fix.target import Target, Verdict
@@ -124,8 +124,8 @@ class Model:
     def named_proto(self, node: gs.Node) -> NodeProto | None:
         """The proto of a node with the names that its tensors have now; not to be changed."""
         proto = self.origin(node)
-        if proto is None:
-            return None
+        if proto is None or not (self._made or self._dead):
+            return proto
         inputs, outputs = [t.name for t in node.inputs], [t.name for t in node.outputs]
         if list(proto.input) == inputs and list(proto.output) == outputs:
             return proto
@@ -216,7 +216,10 @@ class Model:
 
     def producer(self, tensor: gs.Tensor) -> gs.Node | None:
         """The live node that makes a tensor, or None."""
-        return next((n for n in tensor.inputs if self.alive(n)), None)
+        for node in tensor.inputs:
+            if id(node) not in self._dead:
+                return node
+        return None
 
     def consumers(self, tensor: gs.Tensor) -> list[gs.Node]:
         """The live nodes that read a tensor, each once for every input it reads it by."""
@@ -229,13 +232,7 @@ class Model:
     def type_of(self, tensor: gs.Tensor) -> TypeInfo:
         """Type and shape of a tensor as far as inference reaches."""
         if isinstance(tensor, gs.Constant):
-            stored = stored_proto(tensor)
-            if stored is not None:
-                return TypeInfo(stored.data_type, tuple(stored.dims))
-            values = np.asarray(tensor.values)
-            return TypeInfo(
-                int(onnx.helper.np_dtype_to_tensor_dtype(values.dtype)), tuple(values.shape)
-            )
+            return self._type_of_constant(tensor)
         if self._types_stale:
             self._types_stale = False
             if not self._types:
@@ -243,6 +240,15 @@ class Model:
             shapes.Sweep(self, self._types).run()
         found = self._types.get(id(tensor))
         return found if found is not None else TypeInfo()
+
+    def _type_of_constant(self, tensor: gs.Constant) -> TypeInfo:
+        stored = stored_proto(tensor)
+        if stored is not None:
+            return TypeInfo(stored.data_type, tuple(stored.dims))
+        values = np.asarray(tensor.values)
+        return TypeInfo(
+            int(onnx.helper.np_dtype_to_tensor_dtype(values.dtype)), tuple(values.shape)
+        )
 
     def constness(self, tensor: gs.Tensor) -> Constness:
         """Whether a tensor is an initializer, foldable, or a run-time value."""
@@ -262,7 +268,7 @@ class Model:
                 return np.asarray(tensor.values)
             if limit is not None and math.prod(stored.dims) > limit:
                 return None
-            return read_tensor(stored, self.base_dir)
+            return np.asarray(tensor.values)
         node = self.producer(tensor)
         if node is None or node.op != "Constant" or (node.domain or "") not in STANDARD_DOMAINS:
             return None

@@ -15,6 +15,7 @@ from onnx_fix.origins import origin_of
 from onnx_fix.signs import Signs
 from onnx_fix.target.facts import Constness, Dim, NodeFacts, TensorFacts
 from onnx_fix.target.kinds.bodies import InContext
+from onnx_fix.target.verdict import SUPPORTED
 from onnx_fix.weights import stored_proto
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ def has_unresolved(node: gs.Node, *names: str) -> bool:
 def is_standard(node: gs.Node) -> bool:
     """Whether the node belongs to the default operator set."""
     return (node.domain or "") in STANDARD_DOMAINS
+
+
+_OMITTED = TypeInfo()
 
 
 @dataclass(eq=False)
@@ -196,9 +200,21 @@ class Scope:
         """What the target says of a node as it stands; kept until the engine says that the graph
         has changed."""
         kept = self.model.verdicts
-        if id(node) not in kept:
-            kept[id(node)] = self.target.judge(self.facts(node))
-        return kept[id(node)]
+        verdict = kept.get(id(node))
+        if verdict is None:
+            verdict = SUPPORTED if self._is_plain(node) else self.target.judge(self.facts(node))
+            kept[id(node)] = verdict
+        return verdict
+
+    def _is_plain(self, node: gs.Node) -> bool:
+        """Whether the node is supported whatever its constants and where they come from."""
+        target = self.target
+        if not target.is_free(node.op, node.domain or "", node.attrs):
+            return False
+        inputs = [self._type(t) if t.name else _OMITTED for t in node.inputs]
+        return target.fits(
+            self.opset, inputs, [self._type(t) if t.name else _OMITTED for t in node.outputs]
+        )
 
     def refused(self, node: gs.Node) -> bool:
         """Whether the target surely refuses the node, or surely computes something else."""

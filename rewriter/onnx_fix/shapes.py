@@ -10,16 +10,18 @@ only such a sweep is needed: what was known of the tensors that stayed still hol
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
+import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
 from onnx import (
     AttributeProto,
     GraphProto,
     ModelProto,
-    TensorProto,
+    NodeProto,
     TypeProto,
     numpy_helper,
 )
@@ -94,6 +96,7 @@ class Sweep:
         self._model = model
         self._types = types
         self._improved: set[int] = set()
+        self._asked: dict[object, tuple[TypeInfo | None, ...]] = {}
         imports = {o.domain: o.version for o in model.proto.opset_import}
         self._imports = [onnx.helper.make_opsetid(d, v) for d, v in imports.items()]
 
@@ -131,36 +134,92 @@ class Sweep:
         proto = self._model.named_proto(node)
         if proto is None or any(isinstance(v, gs.Graph) for v in node.attrs.values()):
             return
-        try:
-            schema = onnx.defs.get_schema(node.op, scope.opset, node.domain or "")
-        except onnx.defs.SchemaError:
+        schema = _schema(node.op, scope.opset, node.domain or "")
+        if schema is None:
             return
-        types: dict[str, TypeProto] = {}
-        data: dict[str, TensorProto] = {}
+        types: dict[str, TypeInfo] = {}
+        data: dict[str, NDArray[np.generic]] = {}
         for tensor in node.inputs:
             if not tensor.name:
                 continue
             info = self._info(tensor)
             if info.dtype is None:
                 return
-            types[tensor.name] = _type_proto(info)
+            types[tensor.name] = info
             value = self._model.value_if_there(tensor, limit=_MOST_DATA) if _is_data(info) else None
             if value is not None:
-                data[tensor.name] = numpy_helper.from_array(value, tensor.name)
+                data[tensor.name] = value
+        question = _question(scope.opset, node, types, data)
+        answer = None if question is None else self._asked.get(question)
+        if answer is None:
+            answer = self._inferred(schema, proto, types, data)
+            if question is not None:
+                self._asked[question] = answer
+        for tensor, found in zip(node.outputs, answer, strict=True):
+            if found is not None:
+                yield tensor, found
+
+    def _inferred(
+        self,
+        schema: onnx.defs.OpSchema,
+        proto: NodeProto,
+        types: dict[str, TypeInfo],
+        data: dict[str, NDArray[np.generic]],
+    ) -> tuple[TypeInfo | None, ...]:
+        """The types of the outputs, None in the place of those that onnx says nothing of."""
         try:
             inferred = onnx.shape_inference.infer_node_outputs(
-                schema, proto, types, data, opset_imports=self._imports
+                schema,
+                proto,
+                {name: _type_proto(info) for name, info in types.items()},
+                {name: numpy_helper.from_array(value, name) for name, value in data.items()},
+                opset_imports=self._imports,
             )
         except (InferenceError, ValidationError, RuntimeError, ValueError):
-            return
-        for tensor in node.outputs:
-            if tensor.name in inferred:
-                yield tensor, type_info(inferred[tensor.name])
+            inferred = {}
+        return tuple(
+            type_info(inferred[name]) if name in inferred else None for name in proto.output
+        )
 
     def _info(self, tensor: gs.Tensor) -> TypeInfo:
         if isinstance(tensor, gs.Constant):
             return self._model.type_of(tensor)
         return self._types.get(id(tensor), TypeInfo())
+
+
+def _question(
+    opset: int, node: gs.Node, types: dict[str, TypeInfo], data: dict[str, NDArray[np.generic]]
+) -> object | None:
+    """All that the types of a node's outputs follow from, names apart: layers repeat. None where an
+    attribute is a tensor or anything else that cannot be compared."""
+    attributes: list[tuple[str, object]] = []
+    for name, value in node.attrs.items():
+        if isinstance(value, list):
+            attributes.append((name, tuple(value)))
+        elif isinstance(value, (int, float, str)):
+            attributes.append((name, value))
+        else:
+            return None
+    # The same tensor twice is another question than two tensors of one type.
+    places = {name: k for k, name in enumerate(types)}
+    return (
+        opset,
+        node.op,
+        node.domain or "",
+        tuple(attributes),
+        tuple(places.get(t.name, -1) for t in node.inputs),
+        tuple(types.values()),
+        tuple((places[name], value.dtype.str, value.tobytes()) for name, value in data.items()),
+        tuple(bool(t.name) for t in node.outputs),
+    )
+
+
+@cache
+def _schema(op: str, opset: int, domain: str) -> onnx.defs.OpSchema | None:
+    try:
+        return onnx.defs.get_schema(op, opset, domain)
+    except onnx.defs.SchemaError:
+        return None
 
 
 @lru_cache(maxsize=4096)
@@ -195,6 +254,12 @@ def _better_dim(a: Dim, b: Dim) -> Dim:
 
 def type_info(value: TypeProto) -> TypeInfo:
     """What a type says of a tensor; nothing for sequences, maps and optionals."""
+    return _type_info(value.SerializeToString())
+
+
+@lru_cache(maxsize=4096)
+def _type_info(serialized: bytes) -> TypeInfo:
+    value = TypeProto.FromString(serialized)
     kind = value.WhichOneof("value")
     if kind not in ("tensor_type", "sparse_tensor_type"):
         return TypeInfo()

@@ -14,6 +14,9 @@ from onnx_graphsurgeon.ir.tensor import LazyValues
 
 from onnx_fix.errors import ModelError
 
+_KEPT_BYTES = 256
+"""Tensors of at most this size stay in memory once read."""
+
 STUB = "onnx-fix:stub:"
 """Start of the location of a tensor whose bytes were left out of a skeleton."""
 
@@ -117,16 +120,31 @@ class StoredValues(LazyValues):  # type: ignore[misc]
         self.tensor = tensor
         self.base_dir = base_dir
         self.shape = tuple(tensor.dims)
-        self.dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
-        self.nbytes = element_count(tensor) * np.dtype(self.dtype).itemsize
+        self._kept: NDArray[np.generic] | None = None
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """The numpy type of the elements."""
+        return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(self.tensor.data_type))
+
+    @property
+    def nbytes(self) -> int:
+        """The size in memory."""
+        return element_count(self.tensor) * self.dtype.itemsize
 
     def load(self) -> NDArray[np.generic]:
-        """Read the values.
+        """Read the values; small ones, which are asked for again and again, are kept.
 
         Raises:
             ModelError: as ``read_tensor``.
         """
-        return read_tensor(self.tensor, self.base_dir)
+        if self._kept is not None:
+            return self._kept
+        value = read_tensor(self.tensor, self.base_dir)
+        if value.nbytes <= _KEPT_BYTES:
+            value.flags.writeable = False
+            self._kept = value
+        return value
 
 
 class StoredConstant(gs.Constant):  # type: ignore[misc]
@@ -135,7 +153,7 @@ class StoredConstant(gs.Constant):  # type: ignore[misc]
 
     @property
     def values(self) -> NDArray[np.generic]:
-        """The values, read anew every time.
+        """The values, read on demand.
 
         Raises:
             ModelError: as ``read_tensor``.

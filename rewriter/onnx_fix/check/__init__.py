@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 LiveChoice = Literal["auto", "on", "off"]
 
 
+@paused()
 def check(
     model: ModelProto | str | Path,
     *,
@@ -71,9 +72,8 @@ def check(
         proto = model
     else:
         proto = load_proto(Path(model))
-    with paused():
-        work = Model(proto, None if path is None else path.parent, chosen)
-        found = list(static_findings(CheckContext(work, path, dict(dims or {}))))
+    work = Model(proto, None if path is None else path.parent, chosen)
+    found = list(static_findings(CheckContext(work, path, dict(dims or {}))))
     said: LiveResult | None = None
     if live != "off":
         found, said = _live(found, model, chosen, live, build, dims, timeout_s)

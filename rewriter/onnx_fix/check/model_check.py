@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
-from onnx import ModelProto
+from onnx import ModelProto, NodeProto
 
 from onnx_fix.check.finding import CheckFinding, Code
+from onnx_fix.functions import every_node
 from onnx_fix.model import Model
 from onnx_fix.target import Target
 
@@ -31,6 +33,11 @@ class CheckContext:
     def proto(self) -> ModelProto:
         """The model as it was given."""
         return self.model.proto
+
+    @cached_property
+    def nodes(self) -> list[tuple[str, NodeProto]]:
+        """The nodes of the graph as given and those inside them, with the paths of their scopes."""
+        return list(every_node(self.proto.graph.node))
 
     @property
     def target(self) -> Target:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 from onnx import TensorProto
 
 from onnx_fix.target.data import Release, read
 from onnx_fix.target.dtypes import NAMES
-from onnx_fix.target.facts import NodeFacts, TensorFacts
+from onnx_fix.target.facts import Dim, NodeFacts, TensorFacts
 from onnx_fix.target.values import UNKNOWN, attribute, same
 from onnx_fix.target.verdict import Finding
 
@@ -31,6 +31,25 @@ NOT_EVALUATED: Mapping[str, str] = MappingProxyType(
     }
 )
 """General facts that a node does not show, each with the reason."""
+
+
+class Typed(Protocol):
+    """What is known of a tensor's type, in the facts of a node or elsewhere."""
+
+    @property
+    def dtype(self) -> int | None:
+        """The ``TensorProto.DataType``, None where it is not known."""
+
+    @property
+    def shape(self) -> tuple[Dim, ...] | None:
+        """The dims, None where the rank is not known."""
+
+
+def _unlike(inputs: Sequence[Typed]) -> bool:
+    """Whether the inputs are of several types, or one is of INT8."""
+    dtypes = {tensor.dtype for tensor in inputs}
+    return len(dtypes) > 1 or TensorProto.INT8 in dtypes
+
 
 PROBED = "a live TensorRT-RTX 1.7 parser"
 _UINT8_TAKEN = frozenset({"Cast", "Identity"})
@@ -91,19 +110,14 @@ class General:
             names,
         )
 
-    def suspects(self, node: NodeFacts) -> bool:
+    def suspects(self, opset: int, inputs: Sequence[Typed], outputs: Sequence[Typed]) -> bool:
         """Whether `findings` could find anything, at the cost of one look at each tensor."""
-        for tensor in (*node.inputs, *node.outputs):
+        for tensor in (*inputs, *outputs):
             if tensor.dtype == 2 or tensor.dtype in self.refused:
                 return True
             if tensor.shape is not None and len(tensor.shape) > self.max_rank:
                 return True
-        return node.opset < 7 or (bool(self.rules) and self._unlike(node))
-
-    def _unlike(self, node: NodeFacts) -> bool:
-        """Whether the inputs are of several types, or one is of INT8."""
-        dtypes = {tensor.dtype for tensor in node.inputs}
-        return len(dtypes) > 1 or TensorProto.INT8 in dtypes
+        return opset < 7 or (bool(self.rules) and _unlike(inputs))
 
     def findings(self, node: NodeFacts) -> list[Finding]:
         """What the general facts say of a node."""

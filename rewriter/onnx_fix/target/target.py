@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from functools import cache
 
 from onnx_fix.target.data import Release, read
@@ -15,7 +15,7 @@ from onnx_fix.target.dispatch import (
 )
 from onnx_fix.target.dtypes import names_inside
 from onnx_fix.target.facts import NodeFacts
-from onnx_fix.target.general import General
+from onnx_fix.target.general import General, Typed
 from onnx_fix.target.releases import DEFAULT, Resolved, resolve, target_name
 from onnx_fix.target.restrictions import findings_of, restrictions_of, source_of
 from onnx_fix.target.verdict import SUPPORTED, Finding, Verdict
@@ -71,20 +71,27 @@ class Target:
         """
         if node.op not in self._importers:
             findings = [self._dispatch.without_importer(node)]
-            if self._general.suspects(node):
+            if self._general.suspects(node.opset, node.inputs, node.outputs):
                 findings += self._general.findings(node)
             return Verdict.of(tuple(findings))
-        restrictions = self._restrictions.get(node.op)
-        suspect = self._general.suspects(node)
-        if (
-            restrictions is None
-            and not suspect
-            and node.domain in STANDARD_DOMAINS
-            and node.op not in self._lacking_plugin
-            and "plugin_namespace" not in node.attributes
-        ):
+        suspect = self._general.suspects(node.opset, node.inputs, node.outputs)
+        if not suspect and self.is_free(node.op, node.domain, node.attributes):
             return SUPPORTED
         return Verdict.of(tuple(self._findings(node, suspect)))
+
+    def is_free(self, op: str, domain: str, attributes: Container[str]) -> bool:
+        """Whether nothing but its types and ranks can speak against a node."""
+        return (
+            op in self._importers
+            and op not in self._restrictions
+            and domain in STANDARD_DOMAINS
+            and op not in self._lacking_plugin
+            and "plugin_namespace" not in attributes
+        )
+
+    def fits(self, opset: int, inputs: Sequence[Typed], outputs: Sequence[Typed]) -> bool:
+        """Whether types and ranks do not speak against a node of any op."""
+        return not self._general.suspects(opset, inputs, outputs)
 
     def _findings(self, node: NodeFacts, suspect: bool) -> list[Finding]:
         findings: list[Finding] = []

@@ -11,12 +11,22 @@ _FLATTENS_BEFORE_13 = frozenset({"Hardmax", "LogSoftmax", "Softmax"})
 """Ops that changed what they compute without a change of inputs or attributes."""
 
 
-@cache
 def _schema(op: str, opset: int) -> onnx.defs.OpSchema | None:
     try:
         return onnx.defs.get_schema(op, opset, "")
     except onnx.defs.SchemaError:
         return None
+
+
+@cache
+def _definitions(
+    op: str, written: int, read: int
+) -> tuple[onnx.defs.OpSchema | None, onnx.defs.OpSchema | None]:
+    """The definitions of an op at two opsets; no first one where they are the same."""
+    mine, theirs = _schema(op, written), _schema(op, read)
+    if mine is not None and theirs is not None and mine.since_version == theirs.since_version:
+        return None, theirs
+    return mine, theirs
 
 
 def differs(node: NodeProto, written: int, read: int) -> bool:
@@ -26,13 +36,11 @@ def differs(node: NodeProto, written: int, read: int) -> bool:
     What a definition only adds (element types, attributes and inputs that the node does not use)
     makes no difference.
     """
-    mine, theirs = _schema(node.op_type, written), _schema(node.op_type, read)
-    if mine is None or mine is theirs:
+    mine, theirs = _definitions(node.op_type, written, read)
+    if mine is None:
         return False
     if theirs is None:
         return True
-    if mine.since_version == theirs.since_version:
-        return False
     if node.op_type in _FLATTENS_BEFORE_13 and (written < 13) != (read < 13):
         # Over the last axis, and said so, both rules are one.
         return not any(a.name == "axis" and a.i == -1 for a in node.attribute)
@@ -53,21 +61,29 @@ def _plain(name: str) -> str:
 def _attributes_differ(
     node: NodeProto, mine: onnx.defs.OpSchema, theirs: onnx.defs.OpSchema
 ) -> bool:
-    given = {a.name for a in node.attribute}
+    given = set()
     for attribute in node.attribute:
-        known = mine.attributes.get(attribute.name)
-        new = known is not None and attribute.name not in theirs.attributes
+        name = attribute.name
+        given.add(name)
+        known = mine.attributes.get(name)
+        new = known is not None and name not in theirs.attributes
         if new and not _is_default(attribute, known):
             return True
-    for name, formal in theirs.attributes.items():
-        if name in given:
-            continue
-        if formal.required:
-            return True
-        old = mine.attributes.get(name)
-        if old is not None and old.default_value != formal.default_value:
-            return True
-    return False
+    return not _needed(node.op_type, mine.since_version, theirs.since_version) <= given
+
+
+@cache
+def _needed(op: str, written: int, read: int) -> frozenset[str]:
+    """The attributes without which a node means another thing, or nothing, by the second of two
+    definitions."""
+    mine, theirs = _schema(op, written), _schema(op, read)
+    assert mine is not None and theirs is not None, op
+    old = mine.attributes
+    return frozenset(
+        name
+        for name, formal in theirs.attributes.items()
+        if formal.required or (name in old and old[name].default_value != formal.default_value)
+    )
 
 
 def _is_default(attribute: AttributeProto, formal: onnx.defs.OpSchema.Attribute | None) -> bool:

@@ -46,11 +46,13 @@ class BindingTypes(ModelCheck):
 
     def run(self, context: CheckContext) -> Iterator[CheckFinding]:
         """At most one finding for each input and output."""
-        graph = context.proto.graph
-        touched = {name for n in graph.node for name in (*n.input, *n.output)}
-        for kind, values in (("input", fed_inputs(context.proto)), ("output", graph.output)):
+        tensors = context.model.main.tensors
+        outputs = context.proto.graph.output
+        for kind, values in (("input", fed_inputs(context.proto)), ("output", outputs)):
             for value in values:
-                finding = self._of(context, kind, value, value.name in touched)
+                tensor = tensors[value.name]
+                touched = bool(tensor.inputs or tensor.outputs)
+                finding = self._of(context, kind, value, touched)
                 if finding is not None:
                     yield finding
 

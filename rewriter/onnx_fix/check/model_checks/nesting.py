@@ -31,6 +31,8 @@ class Nesting(ModelCheck):
         fact = general_fact("nesting")
         if not holds(context, fact):
             return
+        if not context.proto.functions and len(context.model.scopes) <= _DEEPEST:
+            return
         try:
             calls = Calls.of(context.proto)
         except ModelError:

@@ -9,7 +9,6 @@ from typing import ClassVar
 from onnx_fix.check.finding import CheckFinding, Code, Severity
 from onnx_fix.check.model_check import CheckContext, ModelCheck
 from onnx_fix.check.model_checks._facts import evidence_of_probe, is_rtx
-from onnx_fix.functions import every_node
 
 
 class NodeNames(ModelCheck):
@@ -27,9 +26,8 @@ class NodeNames(ModelCheck):
 
     def run(self, context: CheckContext) -> Iterator[CheckFinding]:
         """One warning for each name that comes more than once."""
-        nodes = every_node(context.proto.graph.node)
         # Constant nodes become weights, not layers.
-        found = [(path, node) for path, node in nodes if node.op_type != "Constant"]
+        found = [(path, node) for path, node in context.nodes if node.op_type != "Constant"]
         count = Counter(node.name for _, node in found)
         told = set()
         evidence, source = evidence_of_probe(context)

@@ -9,7 +9,6 @@ from onnx_fix.check.finding import CheckFinding, Code, Severity
 from onnx_fix.check.model_check import CheckContext, ModelCheck
 from onnx_fix.check.model_checks._definitions import differs
 from onnx_fix.check.model_checks._facts import general_fact, listed, source
-from onnx_fix.functions import every_node
 from onnx_fix.scope import STANDARD_DOMAINS
 from onnx_fix.target.data import read
 
@@ -73,7 +72,7 @@ class OpsetRange(ModelCheck):
     def _newer(self, context: CheckContext, highest: int) -> list[str]:
         """The ops of the graph, inner ones included, with a node that means another thing there."""
         newer = set()
-        for _, node in every_node(context.proto.graph.node):
+        for _, node in context.nodes:
             op = node.op_type
             standard = node.domain in STANDARD_DOMAINS and context.target.has_importer(op)
             if standard and op not in newer and differs(node, context.model.opset, highest):

@@ -8,7 +8,6 @@ from typing import ClassVar
 from onnx_fix.check.finding import CheckFinding, Code, Severity
 from onnx_fix.check.model_check import CheckContext, ModelCheck
 from onnx_fix.check.model_checks._facts import evidence_of_probe, is_rtx
-from onnx_fix.functions import every_node, graphs_of
 from onnx_fix.verify.symbols import fed_inputs
 
 
@@ -26,12 +25,10 @@ class UnusedInputs(ModelCheck):
 
     def run(self, context: CheckContext) -> Iterator[CheckFinding]:
         """One warning for each such input."""
-        graph = context.proto.graph
-        read = {v.name for v in graph.output}
-        for _, node in every_node(graph.node):
-            read.update(node.input)
-            for _, inner in graphs_of(node):
-                read.update(v.name for v in inner.output)
+        read = {name for _, node in context.nodes for name in node.input}
+        for scope in context.model.scopes:
+            if scope.kind != "function":
+                read.update(t.name for t in scope.graph.outputs)
         evidence, source = evidence_of_probe(context)
         for value in fed_inputs(context.proto):
             if value.name not in read:
