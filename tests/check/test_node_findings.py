@@ -133,8 +133,7 @@ CALL = parsed(
 
 def test_a_call_is_fine_where_functions_are_read_and_its_body_is_judged() -> None:
     assert findings(CALL, "trt-10.3") == []
-    (found,) = findings(CALL, "trt-8.6")
-    assert (found.op, found.mended_by) == ("my::Fused", "inline-functions")
+    assert findings(CALL, "trt-8.6") == []  # the check of local functions tells of it
     inner = parsed(
         "y = my.Fused (x)",
         ', "my" : 1',

@@ -33,8 +33,8 @@ def severity_of(finding: Finding) -> Severity:
 def node_findings(model: Model) -> Iterator[CheckFinding]:
     """Everything that the target of a model has against its nodes, in execution order.
 
-    Bodies of functions are judged only where the target reads functions; calls of functions are
-    fine there.
+    Bodies of functions are judged only where the target reads functions. That a call has no
+    importer is no finding: where functions are not read, the check of local functions says so.
     """
     mending = Mending(model)
     for scope in model.scopes:
@@ -45,17 +45,11 @@ def node_findings(model: Model) -> Iterator[CheckFinding]:
             for node in scope.graph.nodes
             if model.alive(node)
             for finding in scope.judge(node).findings
-            if not _is_read_call(mending, node, finding)
+            if not (finding.kind in _NOT_FOUND and mending.is_call(node))
         ]
         mending.prepare(scope, ((n, f) for n, f in judged if f.refuses or f.in_doubt))
         for node, finding in judged:
             yield _of_node(mending, scope, node, finding)
-
-
-def _is_read_call(mending: Mending, node: gs.Node, finding: Finding) -> bool:
-    """Whether the node only seems to be unknown: the target reads the function that it calls."""
-    reads = mending.model.target.reads_functions
-    return reads and finding.kind in _NOT_FOUND and mending.is_call(node)
 
 
 def _of_node(mending: Mending, scope: Scope, node: gs.Node, finding: Finding) -> CheckFinding:

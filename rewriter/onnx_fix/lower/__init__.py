@@ -6,8 +6,10 @@ version at that step; a rule (``table``) then writes it in the older meaning, or
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import onnx
@@ -21,6 +23,12 @@ from onnx_fix.model import Model
 from onnx_fix.scope import STANDARD_DOMAINS, TypeInfo
 from onnx_fix.sign import sign
 from onnx_fix.target import default_target
+
+Place = tuple[tuple[str, str], ...]
+"""A graph inside a model: the outputs of the nodes that it stands in, and their attributes. Names
+of tensors are unique on the way from the main graph to it, and not beyond."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,34 +94,31 @@ class _Work:
         self.refusals: list[Refusal] = []
         self._names = {n for g in _graphs(proto.graph) for n in _names(g)}
         self._counts: dict[str, int] = {}
-        self._types: dict[str, TypeInfo] = {}
-        self._full: dict[str, onnx.TypeProto] | None = None
-        self._constants: dict[str, onnx.TensorProto | NodeProto] = {}
+        self._types: dict[Place, dict[str, TypeInfo]] = {}
+        self._full: dict[Place, dict[str, onnx.TypeProto]] | None = None
+        self._constants: dict[Place, dict[str, onnx.TensorProto | NodeProto]] = {}
         self._stuck: set[str] = set()
         self._stale = True
-        for graph in _graphs(proto.graph):
-            self._constants.update((t.name, t) for t in graph.initializer)
-            self._take_in(graph.node)
+        self._take_in_graph((), proto.graph)
 
     def step(self, version: int) -> None:
         """From operator set ``version`` to the one below it."""
         for entry in self.proto.opset_import:
             if entry.domain in STANDARD_DOMAINS:
                 entry.version = version
-        changed = self._graph(self.proto.graph, version, "")
+        changed = self._graph(self.proto.graph, version, "", ())
         if changed:
             self._stale, self._full = True, None
 
-    def _graph(self, graph: GraphProto, version: int, path: str) -> bool:
+    def _graph(self, graph: GraphProto, version: int, path: str, place: Place) -> bool:
         nodes: list[NodeProto] = []
         changed = False
         for node in graph.node:
-            for attribute in node.attribute:
-                for body in _bodies(attribute):
-                    where = f"{_label(node)}/{attribute.name}"
-                    where = f"{path}/{where}" if path else where
-                    changed = self._graph(body, version, where) or changed
-            written = self._node(node, version, path)
+            for inner, body in _inside(node, place):
+                where = f"{_label(node)}/{inner[-1][1]}"
+                where = f"{path}/{where}" if path else where
+                changed = self._graph(body, version, where, inner) or changed
+            written = self._node(node, version, path, place)
             changed = changed or written is not None
             nodes.extend([node] if written is None else written)
         if changed:
@@ -122,14 +127,24 @@ class _Work:
             graph.node.extend(fresh)
         return changed
 
-    def _node(self, node: NodeProto, version: int, path: str) -> list[NodeProto] | None:
+    def _node(
+        self, node: NodeProto, version: int, path: str, place: Place
+    ) -> list[NodeProto] | None:
         if node.domain not in STANDARD_DOMAINS or since(node.op_type, version) != version:
             return None
         if any(o in self._stuck for o in node.output):
             return None
         label = _label(node)
         rule = table().get((node.op_type, version))
-        low = LowNode(node, version, self._type, self._value, self._fresh, self._full_type)
+        low = LowNode(
+            node,
+            version,
+            partial(self._type, place),
+            partial(self._value, place),
+            self._fresh,
+            partial(self._full_type, place),
+            partial(self._type_inside, place, node),
+        )
         try:
             if rule is None:
                 raise Refused(f"how {node.op_type} of opset {version} is lowered is not decided")
@@ -151,7 +166,7 @@ class _Work:
                     came_from=f"{path}:{label}" if path else label,
                     ir_version=self.proto.ir_version,
                 )
-        self._take_in(written)
+        self._take_in(place, written)
         return written
 
     def _name_apart(self, nodes: list[NodeProto]) -> None:
@@ -161,19 +176,25 @@ class _Work:
                 node.name = self._fresh(node.name)
             seen |= {node.name} - {""}
 
-    def _take_in(self, nodes: Iterable[NodeProto]) -> None:
+    def _take_in_graph(self, place: Place, graph: GraphProto) -> None:
+        self._constants.setdefault(place, {}).update((t.name, t) for t in graph.initializer)
+        self._take_in(place, graph.node)
+
+    def _take_in(self, place: Place, nodes: Iterable[NodeProto]) -> None:
         for node in nodes:
             if node.op_type == "Constant" and node.domain in STANDARD_DOMAINS:
-                self._constants[node.output[0]] = node
+                self._constants[place][node.output[0]] = node
+            for inner, body in _inside(node, place):
+                self._take_in_graph(inner, body)
 
     # -- what rules ask --------------------------------------------------------------------------
 
-    def _type(self, name: str) -> TypeInfo:
+    def _type(self, place: Place, name: str) -> TypeInfo:
         if self._stale:
             self._infer()
-        return self._types.get(name, TypeInfo())
+        return _seen_from(place, name, self._types) or TypeInfo()
 
-    def _full_type(self, name: str) -> onnx.TypeProto | None:
+    def _full_type(self, place: Place, name: str) -> onnx.TypeProto | None:
         """A type as onnx infers it: asked by the few rules that meet sequences and optionals."""
         if self._full is None:
             try:
@@ -181,25 +202,34 @@ class _Work:
             except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
                 inferred = self.proto
             self._full = {
-                value.name: value.type
-                for graph in _graphs(inferred.graph)
-                for value in (*graph.value_info, *graph.output, *graph.input)
-                if value.type.WhichOneof("value")
+                inner: {
+                    value.name: value.type
+                    for value in (*graph.value_info, *graph.output, *graph.input)
+                    if value.type.WhichOneof("value")
+                }
+                for inner, graph in _placed(inferred.graph)
             }
-        return self._full.get(name)
+        return _seen_from(place, name, self._full)
+
+    def _type_inside(
+        self, place: Place, node: NodeProto, attribute: str, name: str
+    ) -> onnx.TypeProto | None:
+        inner = next((p for p, _ in _inside(node, place) if p[-1][1] == attribute), None)
+        return None if inner is None else self._full_type(inner, name)
 
     def _infer(self) -> None:
         """Types of all tensors, by the inference that follows assembled shapes, too."""
         self._stale = False
         view = Model(self.proto, None, default_target())
-        for scope in view.scopes:
+        for (place, _), scope in zip(_placed(self.proto.graph), view.scopes, strict=True):
+            known = self._types.setdefault(place, {})
             for name, tensor in scope.tensors.items():
                 info = view.type_of(tensor)
                 if info.dtype is not None:
-                    self._types[name] = info
+                    known[name] = info
 
-    def _value(self, name: str) -> NDArray[np.generic] | None:
-        found = self._constants.get(name)
+    def _value(self, place: Place, name: str) -> NDArray[np.generic] | None:
+        found = _seen_from(place, name, self._constants)
         if isinstance(found, NodeProto):
             return _constant(found)
         if found is None or found.data_location == onnx.TensorProto.EXTERNAL:
@@ -233,6 +263,31 @@ def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
         for attribute in node.attribute:
             for body in _bodies(attribute):
                 yield from _graphs(body)
+
+
+def _placed(graph: GraphProto, place: Place = ()) -> Iterator[tuple[Place, GraphProto]]:
+    """A graph and those inside it, outer ones first, with their places."""
+    yield place, graph
+    for node in graph.node:
+        for inner, body in _inside(node, place):
+            yield from _placed(body, inner)
+
+
+def _inside(node: NodeProto, place: Place) -> Iterator[tuple[Place, GraphProto]]:
+    """The graphs inside a node, with their places."""
+    for attribute in node.attribute:
+        for number, body in enumerate(_bodies(attribute)):
+            key = f"{attribute.name}[{number}]" if number else attribute.name
+            yield (*place, (next((o for o in node.output if o), ""), key)), body
+
+
+def _seen_from(place: Place, name: str, known: Mapping[Place, Mapping[str, T]]) -> T | None:
+    """What is known of a name in a graph, or else in those around it."""
+    for depth in range(len(place), -1, -1):
+        found = known.get(place[:depth], {}).get(name)
+        if found is not None:
+            return found
+    return None
 
 
 def _bodies(attribute: AttributeProto) -> list[GraphProto]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from onnx import AttributeProto, NodeProto
+from onnx import AttributeProto, NodeProto, TypeProto
 
 from onnx_fix.lower.node import LowNode, Refused, Rule, make_attribute
 from onnx_fix.lower.rules._steps import integer, keep, known_rank, missing, same
@@ -20,13 +20,44 @@ def _carried(low: LowNode) -> list[NodeProto]:
         if attribute.type != AttributeProto.GRAPH:
             continue
         for value in (*attribute.g.input, *attribute.g.output):
-            full = value.type if value.type.WhichOneof("value") else low.full(value.name)
+            full = value.type if value.type.WhichOneof("value") else None
+            full = full or low.inside(attribute.name, value.name)
             kind = full.WhichOneof("value") if full is not None else None
             if kind == "optional_type" and low.opset <= 16:
                 raise Refused(f"{low.op} carries no optional '{value.name}' before opset 16")
             if kind == "sequence_type" and low.opset <= 13:
                 raise Refused(f"{low.op} carries no sequence '{value.name}' before opset 13")
     return keep(low)
+
+
+def _if_11(low: LowNode) -> list[NodeProto]:
+    """11 to 10: both branches had to give the same shape."""
+    graphs = {a.name: a.g for a in low.proto.attribute if a.type == AttributeProto.GRAPH}
+    outputs = (g.output for g in graphs.values())
+    for number, values in enumerate(zip(*outputs, strict=False)):
+        shapes = [
+            _shape(low.inside(attribute, value.name) or value.type)
+            for attribute, value in zip(graphs, values, strict=True)
+        ]
+        if None not in shapes and not _alike([s for s in shapes if s is not None]):
+            raise Refused(
+                f"the branches give output {number} different shapes, which If has not before "
+                "opset 11"
+            )
+    return _carried(low)
+
+
+def _shape(full: TypeProto) -> list[int | None] | None:
+    """The sizes that a type states, None in the place of others; None where it states no rank."""
+    if full.WhichOneof("value") != "tensor_type" or not full.tensor_type.HasField("shape"):
+        return None
+    return [d.dim_value if d.HasField("dim_value") else None for d in full.tensor_type.shape.dim]
+
+
+def _alike(shapes: list[list[int | None]]) -> bool:
+    if len({len(shape) for shape in shapes}) > 1:
+        return False
+    return all(len({d for d in dims if d is not None}) <= 1 for dims in zip(*shapes, strict=True))
 
 
 def _scan_axes(low: LowNode) -> list[NodeProto]:
@@ -95,6 +126,7 @@ RULES: dict[tuple[str, int], Rule] = {
         for op in ("If", "Loop")
         for version in (11, 13, 16, 19, 21, 23, 24, 25)
     },
+    ("If", 11): _if_11,
     **{("Scan", version): _carried for version in (16, 19, 21, 23, 24, 25)},
     ("Scan", 11): _scan_axes,
     **{
