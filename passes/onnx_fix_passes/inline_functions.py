@@ -70,9 +70,8 @@ class InlineFunctions(ModelPass):
     """
 
     stage: ClassVar[Stage] = Stage.INLINE
-    mends: ClassVar[tuple[Mends, ...]] = tuple(
-        Mends(kind, "*", "the model defines the op as a function", "call")
-        for kind in ("domain_ignored", "no_importer", "unknown_plugin")
+    mends: ClassVar[tuple[Mends, ...]] = (
+        Mends("domain_ignored", "*", "the model defines the op as a function", "call"),
     )
 
     always: bool = False
