@@ -7,7 +7,10 @@ from typing import ClassVar
 
 from onnx import ModelProto
 
+from onnx_fix.check.mending import Mending
 from onnx_fix.contract import Exactness, ModelPass, Skipped, Stage, Transformed
+from onnx_fix.functions import Calls, spelled
+from onnx_fix.inlining import inline
 from onnx_fix.load import opset_of
 from onnx_fix.lower import Lowered, lower
 from onnx_fix.lower.node import since
@@ -26,18 +29,30 @@ class LowerOpset(ModelPass):
     Exact: rounding only where an op that did not exist is written by its definition.
     Since: 0.1
 
-    The planner runs it where `--opset` asks for it. Without the option `opset` (in a pipeline file)
-    the model is lowered where the release would misread it: to the
-    highest operator set that the release documents and reads rightly. A model with no node that is
-    refused for its operator set stays as it is, and so does one in which a node cannot be written
-    for the older set: every such node is named. Local functions have to be inlined before.
+    Without the option `opset` the model is written for the highest operator set that the release
+    reads rightly, and only where that is due:
+
+    1. The model is newer than what the release documents, and has a node that is newer than that
+       and refused, or read by the rules of an older operator set: the newest documented set, or
+       the set before the node's version if that is older.
+    2. A model within the documented range has a node that is read by older rules, and no other
+       pass mends it as it stands: the set before the node's version.
+
+    A model in which a node cannot be written for the older set stays as it is, and every such node
+    is named. Local functions that are called are written out with it; others are left out where
+    they would not be valid any more.
+
+    It runs behind the passes that write what older operator sets lack at all (Einsum, GridSample)
+    and before those that replace single nodes: many of their nodes are refused for nothing but
+    their operator set, and the others have simpler forms in the older spelling, such as reductions
+    whose axes are attributes.
     """
 
     stage: ClassVar[Stage] = Stage.LOWER
-    default: ClassVar[bool] = False
 
     opset: int | None = None
-    """The operator set to write; by default what the target reads rightly."""
+    """The operator set to write; by default what the target reads rightly. That of the model, or a
+    newer one, leaves the model as it is."""
 
     def transform(self, model: ModelProto, target: Target) -> Transformed:
         """The model at the lower operator set."""
@@ -45,16 +60,28 @@ class LowerOpset(ModelPass):
         wanted = self.opset if self.opset is not None else readable(model, target)
         if wanted is None or wanted >= have:
             return Transformed(model)
-        if model.functions:
-            reason = "the model has local functions; inline them before (inline-functions, always)"
-            return Transformed(model, (), (Skipped("", model.graph.name, "", reason),))
-        lowered = lower(model, max(wanted, LOWEST))
+        calls = Calls.of(model)
+        flat, inlined = inline(calls, calls.order, self.name) if calls.order else (model, {})
+        lowered = lower(flat, max(wanted, LOWEST))
         if lowered.refusals:
             return Transformed(model, (), skips(lowered))
+        lines = [f"{spelled(key)} inlined ({n} times)" for key, n in inlined.items()]
+        lines += _drop_foreign(lowered.model)
         counts = ", ".join(f"{n} {op}" for op, n in sorted(lowered.rewritten.items()))
-        line = f"opset {have} -> {max(wanted, LOWEST)}: {counts or 'no node had to change'}"
+        lines.append(f"opset {have} -> {max(wanted, LOWEST)}: {counts or 'no node had to change'}")
         exactness = Exactness.ROUNDING if lowered.rounds else Exactness.EXACT
-        return Transformed(lowered.model, (line,), (), exactness)
+        return Transformed(lowered.model, tuple(lines), (), exactness)
+
+
+def _drop_foreign(model: ModelProto) -> list[str]:
+    """Leave out the functions that the operator set of the model gives another meaning, and say so.
+    Nobody calls them, and a model with them would be invalid."""
+    calls = Calls.of(model)
+    foreign = [key for key in calls.functions if calls.changed_ops(key)]
+    kept = [function for key, function in calls.functions.items() if key not in foreign]
+    del model.functions[:]
+    model.functions.extend(kept)
+    return [f"{spelled(key)} left out: nobody calls it, and it is newer" for key in foreign]
 
 
 def skips(lowered: Lowered) -> tuple[Skipped, ...]:
@@ -67,22 +94,27 @@ def skips(lowered: Lowered) -> tuple[Skipped, ...]:
 
 def readable(model: ModelProto, target: Target) -> int | None:
     """The operator set that a target reads rightly, or None where the model may stay as it is."""
-    have = opset_of(model.opset_import)
     newest = target.opset_range[1]
     view = Model(model, None, target)
+    beyond = newest is not None and view.opset > newest
     misread: list[int] = []
-    beyond = False
+    due = False
     for scope in view.scopes:
-        for node in scope.graph.nodes:
-            if not is_standard(node):
-                continue
-            version = since(node.op, have) or 0
-            verdict = scope.judge(node)
-            if verdict.status == "supported":
-                continue
-            beyond = beyond or (newest is not None and version > newest)
-            if any(f.kind in MISREAD and (f.refuses or f.in_doubt) for f in verdict.findings):
+        found = [
+            (node, finding)
+            for node in scope.graph.nodes
+            if is_standard(node)
+            for finding in scope.judge(node).findings
+            if finding.refuses or finding.in_doubt
+        ]
+        mending = Mending(view)
+        if not beyond:
+            mending.prepare(scope, found)
+        for node, finding in found:
+            version = since(node.op, scope.opset) or 0
+            due = due or (newest is not None and version > newest)
+            if finding.kind in MISREAD and (beyond or mending.of(scope, node, finding).by is None):
                 misread.append(version)
-    if newest is not None and have > newest and (beyond or misread):
+    if newest is not None and beyond and (due or misread):
         return min([newest, *(v - 1 for v in misread)])
     return min((v - 1 for v in misread), default=None)

@@ -21,7 +21,7 @@ from onnx_fix.errors import InternalError, ModelError, UsageError, VerificationE
 from onnx_fix.load import check_loaded, load_proto, opset_of, stored_tensors
 from onnx_fix.lower.table import LOWEST
 from onnx_fix.model import Model
-from onnx_fix.pipeline import LOWERING, PassEntry, Pipeline, VerifySettings, read_pipeline
+from onnx_fix.pipeline import PassEntry, Pipeline, VerifySettings, read_pipeline
 from onnx_fix.report import Report, blockers, source_name, summarise
 from onnx_fix.repro import write_repro
 from onnx_fix.save import external_files
@@ -66,12 +66,11 @@ class FixResult:
 def planner_pipeline(target: Target, *, plugins: bool = True, opset: int | None = None) -> Pipeline:
     """Every default pass in the default order; those without work change nothing.
 
-    With an operator set the lowering stands in its place among them.
+    With an operator set the lowering takes it.
     """
-    more = [LOWERING] if opset is not None else []
     entries = [
         PassEntry(name=cls.name, options={} if plugins else dict(cls.without_plugins))
-        for cls in registry.default_order(more=more)
+        for cls in registry.default_order()
     ]
     return Pipeline(target=target.name, passes=tuple(entries), opset=opset)
 

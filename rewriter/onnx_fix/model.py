@@ -24,7 +24,7 @@ from onnx_fix.load import opset_of, stored_tensors
 from onnx_fix.scope import STANDARD_DOMAINS, Scope, TypeInfo
 from onnx_fix.target.facts import Constness
 from onnx_fix.view import Reader
-from onnx_fix.weights import stored_proto, stub_number
+from onnx_fix.weights import is_stub, stored_proto, stub_number
 
 if TYPE_CHECKING:
     from onnx_fix.target import Target, Verdict
@@ -267,6 +267,8 @@ class Model:
             if stored is None:
                 return np.asarray(tensor.values)
             if limit is not None and math.prod(stored.dims) > limit:
+                return None
+            if is_stub(stored):
                 return None
             return np.asarray(tensor.values)
         node = self.producer(tensor)

@@ -101,16 +101,11 @@ def get(name: str, more: dict[str, type[BasePass]] | None = None) -> type[BasePa
 
 
 def default_order(
-    passes: Iterable[type[BasePass]] | None = None, *, more: Iterable[str] = ()
+    passes: Iterable[type[BasePass]] | None = None,
 ) -> list[type[BasePass]]:
-    """The passes in the order the planner runs them: by stage, then by name.
-
-    ``more`` names passes that are wanted although they are none of the default ones.
-    """
+    """The passes in the order the planner runs them: by stage, then by name."""
     found = installed().values() if passes is None else passes
-    wanted = frozenset(more)
-    chosen = (p for p in found if p.default or p.name in wanted)
-    return sorted(chosen, key=lambda p: (p.stage.value, p.name))
+    return sorted((p for p in found if p.default), key=lambda p: (p.stage.value, p.name))
 
 
 @cache

@@ -11,6 +11,17 @@ _METADATA_SINCE = 10
 """NodeProto.metadata_props exists since IR version 10; before that the doc string says it."""
 
 
+def came_from(node: NodeProto) -> str | None:
+    """The node that a signed node was made from, as its signature says it; None for others."""
+    for entry in node.metadata_props:
+        if entry.key == FROM_KEY:
+            return str(entry.value)
+    for line in node.doc_string.split("\n"):
+        if line.startswith(f"{PASS_KEY}=") and f" {FROM_KEY}=" in line:
+            return line.partition(f" {FROM_KEY}=")[2]
+    return None
+
+
 def sign(node: NodeProto, *, pass_name: str, came_from: str, ir_version: int) -> None:
     """Sign a node; what an earlier pass wrote there is replaced."""
     if ir_version >= _METADATA_SINCE:

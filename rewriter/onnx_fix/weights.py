@@ -108,6 +108,11 @@ def stub_number(tensor: TensorProto) -> int | None:
     return int(location.removeprefix(STUB)) if location.startswith(STUB) else None
 
 
+def is_stub(tensor: TensorProto) -> bool:
+    """Whether the bytes were left out of a skeleton."""
+    return is_external(tensor) and external_location(tensor).startswith(STUB)
+
+
 def is_heavy(tensor: TensorProto, limit: int) -> bool:
     """Whether a skeleton leaves the bytes out: external data, or more than ``limit`` elements."""
     return is_external(tensor) or element_count(tensor) > limit

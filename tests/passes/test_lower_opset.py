@@ -28,7 +28,7 @@ def opset(model: ModelProto) -> int:
 
 @pytest.mark.parametrize(
     ("target", "wanted"),
-    [("trt-7.2", 11), ("trt-8.2", 13), ("trt-8.6", 17), ("trt-9.3", 17), ("trt-10.3", 18)],
+    [("trt-7.2", 11), ("trt-8.2", 13), ("trt-8.6", 17), ("trt-10.3", 18)],
 )
 def test_a_release_gets_the_operator_set_that_it_reads(target: str, wanted: int) -> None:
     before = onnx.parser.parse_model(REDUCE)
@@ -67,12 +67,49 @@ def test_nodes_in_the_way_are_named_and_nothing_is_changed() -> None:
     assert "opset 18 -> 17" in reason and "'axes' is computed at run time" in reason
 
 
-def test_functions_have_to_be_inlined_before() -> None:
-    text = """<ir_version: 10, opset_import: ["" : 18, "my" : 1]>
-    g (float[N] x) => (float[N] y) { y = my.f (x) }
-    <domain: "my", opset_import: ["" : 18]> f (a) => (b) { b = Neg (a) }"""
+def test_what_another_pass_mends_within_the_documented_range_is_left_to_it() -> None:
+    before = onnx.parser.parse_model(REDUCE)
+    assert skip_reasons(LowerOpset(), before, target="trt-9.3") == []
+    result = fix(before, target="trt-9.3")
+    assert opset(result.model) == 18 and result.ok
+    assert {c.pass_name for c in result.report.changes} == {"reduce-axes-input"}
+
+
+CALL = """<ir_version: 10, opset_import: ["" : 18, "my" : 1]>
+g (float[N, 4] x) => (float[N, 1] y) { y = my.f (x) }
+<domain: "my", opset_import: ["" : 18]> f (a) => (b) {
+    axes = Constant <value = int64[1] {1}> ()
+    b = ReduceL2 (a, axes)
+}
+<domain: "my", opset_import: ["" : 18]> unused (a) => (b) { b = BitwiseNot (a) }"""
+
+
+def test_functions_are_written_out_with_it() -> None:
+    before = onnx.parser.parse_model(CALL)
+    fixed, (result, *_) = run_pass(LowerOpset(opset=13), before, target="trt-10.3")
+    assert [c.old for c in result.changes] == [
+        ("my::f inlined (1 times)",),
+        ("my::unused left out: nobody calls it, and it is newer",),
+        ("opset 18 -> 13: 1 ReduceL2",),
+    ]
+    assert opset(fixed) == 13 and ops(fixed) == ["Constant", "ReduceL2"]
+    assert_same_outputs(before, fixed, FEEDS)
+
+
+def test_functions_of_a_model_that_cannot_be_lowered_stay() -> None:
+    text = CALL.replace("ReduceL2 (a, axes)", "BitCast <to = 6> (a)").replace("18", "26")
+    text = text.replace("float[N, 1] y", "int32[N, 4] y").replace(
+        "ir_version: 10", "ir_version: 13"
+    )
     (reason,) = skip_reasons(LowerOpset(opset=13), text, target="trt-10.3")
-    assert "inline them before" in reason
+    assert "BitCast does not exist before opset 26" in reason
+
+
+def test_the_planner_lowers_what_the_release_misreads() -> None:
+    result = fix(onnx.parser.parse_model(REDUCE), target="trt-8.6")
+    assert opset(result.model) == 17 and result.ok
+    kept = fix(onnx.parser.parse_model(REDUCE), target="trt-8.6", opset=18)
+    assert opset(kept.model) == 18 and kept.ok
 
 
 def test_an_op_by_its_definition_is_rounding_only() -> None:
@@ -94,6 +131,19 @@ def test_weights_stay_whole() -> None:
     proto.graph.node.append(onnx.helper.make_node("MatMul", ["x", "big"], ["z"]))
     proto.graph.output.append(onnx.helper.make_tensor_value_info("z", 1, ["N", 5000]))
     fixed, _ = run_pass(LowerOpset(opset=11), proto)
+    assert opset(fixed) == 11
+    assert_same_outputs(proto, fixed, FEEDS)
+
+
+def test_a_node_that_reads_a_large_constant_is_judged_without_it() -> None:
+    proto = onnx.parser.parse_model(REDUCE)
+    index = np.zeros((3, 4), dtype=np.int64).repeat(500, axis=0)
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(index, "index"))
+    data = np.ones((1500, 4), dtype=np.float32)
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(data, "data"))
+    proto.graph.node.append(onnx.helper.make_node("GatherElements", ["data", "index"], ["z"]))
+    proto.graph.output.append(onnx.helper.make_tensor_value_info("z", 1, [1500, 4]))
+    fixed, _ = run_pass(LowerOpset(), proto)
     assert opset(fixed) == 11
     assert_same_outputs(proto, fixed, FEEDS)
 

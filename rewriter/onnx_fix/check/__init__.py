@@ -16,6 +16,7 @@ from onnx_fix.check.baseline import apply_baseline, read_baseline
 from onnx_fix.check.finding import CheckFinding, Code, Severity
 from onnx_fix.check.model_check import CheckContext, ModelCheck
 from onnx_fix.check.node_findings import node_findings
+from onnx_fix.check.plan import foretell
 from onnx_fix.check.registry import all_codes, model_checks
 from onnx_fix.check.result import CheckResult
 from onnx_fix.check.select import Selection
@@ -104,7 +105,7 @@ def check(
 
 def static_findings(context: CheckContext) -> Iterable[CheckFinding]:
     """Everything that the facts about the release say of a model."""
-    yield from node_findings(context.model)
+    yield from foretell(list(node_findings(context.model)), context.model)
     yield from model_findings(context)
 
 

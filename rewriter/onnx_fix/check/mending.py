@@ -102,8 +102,8 @@ class Mending:
         version = (since(node.op, have) or 0) if is_standard(node) else 0
         if finding.kind in MISREAD or (newest is not None and version > newest):
             return (
-                "by itself; written for an older operator set the model may not have it, which "
-                "`onnx-fix plan MODEL --opset N` tells"
+                "by itself; the model is written for an older operator set where that can be done, "
+                "and `onnx-fix plan MODEL --target T` tells what is left then"
             )
         return ""
 

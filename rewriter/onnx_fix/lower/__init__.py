@@ -190,9 +190,12 @@ class _Work:
     # -- what rules ask --------------------------------------------------------------------------
 
     def _type(self, place: Place, name: str) -> TypeInfo:
-        if self._stale:
+        found = _seen_from(place, name, self._types)
+        if found is None and self._stale:
+            # What is known stays true: a tensor has one type, however its node is written.
             self._infer()
-        return _seen_from(place, name, self._types) or TypeInfo()
+            found = _seen_from(place, name, self._types)
+        return found or TypeInfo()
 
     def _full_type(self, place: Place, name: str) -> onnx.TypeProto | None:
         """A type as onnx infers it: asked by the few rules that meet sequences and optionals."""
@@ -221,7 +224,8 @@ class _Work:
         """Types of all tensors, by the inference that follows assembled shapes, too."""
         self._stale = False
         view = Model(self.proto, None, default_target())
-        for (place, _), scope in zip(_placed(self.proto.graph), view.scopes, strict=True):
+        # Behind the scopes of the graph stand those of functions that nobody calls.
+        for (place, _), scope in zip(_placed(self.proto.graph), view.scopes, strict=False):
             known = self._types.setdefault(place, {})
             for name, tensor in scope.tensors.items():
                 info = view.type_of(tensor)

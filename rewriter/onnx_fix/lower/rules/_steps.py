@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import onnx
@@ -113,17 +114,19 @@ def _formal(formals: Sequence[OpSchema.FormalParameter], index: int) -> OpSchema
     return formals[min(index, len(formals) - 1)]
 
 
-def _allowed(formal: OpSchema.FormalParameter) -> set[int]:
-    found = set()
-    for name in formal.types:
-        if name.startswith("tensor("):
-            kind = name[len("tensor(") : -1].upper()
-            if kind in TensorProto.DataType.keys():  # noqa: SIM118
-                found.add(int(TensorProto.DataType.Value(kind)))
-    return found
+def _allowed(formal: OpSchema.FormalParameter) -> frozenset[int]:
+    return frozenset().union(*map(_element_type, formal.types))
 
 
-def _typed(low: LowNode, node: NodeProto, lower: OpSchema) -> list[tuple[int, set[int]]]:
+@cache
+def _element_type(name: str) -> frozenset[int]:
+    """The element type of a tensor type as schemas write it; nothing for sequences and the like."""
+    kind = name.removeprefix("tensor(").removesuffix(")").upper()
+    known = name.startswith("tensor(") and kind in TensorProto.DataType.keys()  # noqa: SIM118
+    return frozenset({int(TensorProto.DataType.Value(kind))} if known else ())
+
+
+def _typed(low: LowNode, node: NodeProto, lower: OpSchema) -> list[tuple[int, frozenset[int]]]:
     found = []
     for names, formals in ((node.input, lower.inputs), (node.output, lower.outputs)):
         for index, name in enumerate(names):
