@@ -10,6 +10,7 @@ from onnx import ModelProto
 from onnx_fix.contract import Mends, ModelPass, Stage, Transformed
 from onnx_fix.functions import Calls, spelled
 from onnx_fix.inlining import inline
+from onnx_fix.model import Model
 from onnx_fix.target import Target
 from onnx_fix_passes._function_calls import faults
 
@@ -52,6 +53,10 @@ class InlineFunctions(ModelPass):
 
     always: bool = False
     """Inline every call, whatever the target does with functions."""
+
+    def due(self, model: Model) -> bool:
+        """Whether there are functions."""
+        return bool(model.proto.functions)
 
     def transform(self, model: ModelProto, target: Target) -> Transformed:
         """The model with its calls inlined, and one line for every function inlined.

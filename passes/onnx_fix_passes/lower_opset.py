@@ -54,10 +54,15 @@ class LowerOpset(ModelPass):
     """The operator set to write; by default what the target reads rightly. That of the model, or a
     newer one, leaves the model as it is."""
 
+    def due(self, model: Model) -> bool:
+        """Whether the model is newer than what is asked for, or than what the target reads."""
+        wanted = self.opset if self.opset is not None else readable(model)
+        return wanted is not None and wanted < model.opset
+
     def transform(self, model: ModelProto, target: Target) -> Transformed:
         """The model at the lower operator set."""
         have = opset_of(model.opset_import)
-        wanted = self.opset if self.opset is not None else readable(model, target)
+        wanted = self.opset if self.opset is not None else readable(Model(model, None, target))
         if wanted is None or wanted >= have:
             return Transformed(model)
         calls = Calls.of(model)
@@ -92,10 +97,9 @@ def skips(lowered: Lowered) -> tuple[Skipped, ...]:
     )
 
 
-def readable(model: ModelProto, target: Target) -> int | None:
-    """The operator set that a target reads rightly, or None where the model may stay as it is."""
-    newest = target.opset_range[1]
-    view = Model(model, None, target)
+def readable(view: Model) -> int | None:
+    """The operator set that the target reads rightly, or None where the model may stay as it is."""
+    newest = view.target.opset_range[1]
     beyond = newest is not None and view.opset > newest
     misread: list[int] = []
     due = False

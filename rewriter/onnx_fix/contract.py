@@ -12,6 +12,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 if TYPE_CHECKING:
+    from onnx_fix.model import Model
     from onnx_fix.scope import Scope
     from onnx_fix.target import Target
 
@@ -172,6 +173,13 @@ class ModelPass(BasePass):
 
     It sees the model without its large weights, which are put back by name.
     """
+
+    def due(self, model: Model) -> bool:
+        """Whether ``transform`` may find something to do in the model as it stands.
+
+        What is known of the model by then costs nothing here; ``transform`` gets a copy.
+        """
+        return True
 
     def transform(self, model: onnx.ModelProto, target: Target) -> Transformed:
         """The new model and what was done; the model as it is and no changes when none is due."""
