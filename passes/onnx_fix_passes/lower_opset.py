@@ -10,7 +10,7 @@ from onnx import ModelProto
 from onnx_fix.check.mending import Mending
 from onnx_fix.contract import Exactness, ModelPass, Skipped, Stage, Transformed
 from onnx_fix.functions import Calls, spelled
-from onnx_fix.inlining import inline
+from onnx_fix.inlining import drop_foreign, inline
 from onnx_fix.load import opset_of
 from onnx_fix.lower import Lowered, lower
 from onnx_fix.lower.node import since
@@ -71,22 +71,11 @@ class LowerOpset(ModelPass):
         if lowered.refusals:
             return Transformed(model, (), skips(lowered))
         lines = [f"{spelled(key)} inlined ({n} times)" for key, n in inlined.items()]
-        lines += _drop_foreign(lowered.model)
+        lines += drop_foreign(lowered.model)
         counts = ", ".join(f"{n} {op}" for op, n in sorted(lowered.rewritten.items()))
         lines.append(f"opset {have} -> {max(wanted, LOWEST)}: {counts or 'no node had to change'}")
         exactness = Exactness.ROUNDING if lowered.rounds else Exactness.EXACT
         return Transformed(lowered.model, tuple(lines), (), exactness)
-
-
-def _drop_foreign(model: ModelProto) -> list[str]:
-    """Leave out the functions that the operator set of the model gives another meaning, and say so.
-    Nobody calls them, and a model with them would be invalid."""
-    calls = Calls.of(model)
-    foreign = [key for key in calls.functions if calls.changed_ops(key)]
-    kept = [function for key, function in calls.functions.items() if key not in foreign]
-    del model.functions[:]
-    model.functions.extend(kept)
-    return [f"{spelled(key)} left out: nobody calls it, and it is newer" for key in foreign]
 
 
 def skips(lowered: Lowered) -> tuple[Skipped, ...]:

@@ -51,6 +51,20 @@ def inline(
     return work.run(), work.counts
 
 
+def drop_foreign(model: ModelProto) -> list[str]:
+    """Leave out the functions that the operator set of the model gives another meaning, and say so.
+    Nobody calls them, and a model with them would be invalid."""
+    calls = Calls.of(model)
+    foreign = [key for key in calls.functions if calls.changed_ops(key)]
+    kept = [function for key, function in calls.functions.items() if key not in foreign]
+    del model.functions[:]
+    model.functions.extend(kept)
+    return [
+        f"{spelled(key)} left out: nobody calls it, and the operator set gives it another meaning"
+        for key in foreign
+    ]
+
+
 @dataclass
 class _Inlining:
     """One run: every call gets a copy of its function, which the inliner then puts in its place."""

@@ -139,19 +139,19 @@ class Pipeline(_Strict):
         return str(yaml.safe_dump(ordered, sort_keys=False, width=100))
 
 
-LOWERING = "lower-opset"
-"""The pass that takes the operator set of a pipeline."""
+WRITING = ("raise-opset", "lower-opset")
+"""The passes that take the operator set of a pipeline."""
 
 
 def with_opset(passes: tuple[PassEntry, ...], opset: int | None) -> tuple[PassEntry, ...]:
-    """The passes with an operator set asked for: the lowering gets it, and is put first where it is
-    missing."""
+    """The passes with an operator set asked for: those that write it get it, and are put first
+    where they are missing."""
     if opset is None:
         return passes
-    if not any(e.name == LOWERING for e in passes):
-        passes = (PassEntry(name=LOWERING), *passes)
+    have = {e.name for e in passes}
+    passes = (*(PassEntry(name=name) for name in WRITING if name not in have), *passes)
     return tuple(
-        e.model_copy(update={"options": {"opset": opset, **e.options}}) if e.name == LOWERING else e
+        e.model_copy(update={"options": {"opset": opset, **e.options}}) if e.name in WRITING else e
         for e in passes
     )
 

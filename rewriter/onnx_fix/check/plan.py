@@ -11,14 +11,13 @@ from onnx_fix.contract import PassResult
 from onnx_fix.engine import Engine, Step
 from onnx_fix.errors import InternalError, ModelError
 from onnx_fix.model import Model
+from onnx_fix.pipeline import WRITING
 from onnx_fix.registry import default_order
 from onnx_fix.scope import node_label
 from onnx_fix.sign import came_from
 
 MOST_NODES = 5000
 """Models of more nodes are not planned for a check, which is to stay fast: a second or two."""
-
-LOWERING = "lower-opset"
 
 Place = tuple[str, str]
 """The path of a scope, and what a node in it is called."""
@@ -41,15 +40,14 @@ def foretell(findings: Sequence[CheckFinding], model: Model) -> list[CheckFindin
     except (InternalError, ModelError):
         # Whoever runs the fix is told.
         return list(findings)
-    if not any(r.pass_name == LOWERING and r.changes for r in results):
+    by = next((r.pass_name for r in results if r.pass_name in WRITING and r.changes), None)
+    if by is None:
         return list(findings)
     left = _left(model, copy, results)
     if left is None:
         return list(findings)
     return [
-        replace(
-            f, mended_by=LOWERING, mend=f"`onnx-fix fix` clears it, by the pass {LOWERING} first"
-        )
+        replace(f, mended_by=by, mend=f"`onnx-fix fix` clears it, by the pass {by} first")
         if _is_open(f) and (f.scope, f.node) not in left
         else f
         for f in findings
