@@ -23,6 +23,9 @@ _MODES: dict[str, Mode] = {
 }
 """The spellings of operator set 16 and of 20; onnxruntime reads both in either."""
 
+_DEFAULT_MODE = "linear"
+"""Since operator set 20; the default before, ``bilinear``, is the same mode."""
+
 _PADDINGS: dict[str, Padding] = {
     "border": "border",
     "reflection": "reflection",
@@ -40,13 +43,18 @@ _FLOATS = frozenset(
 
 @dataclass(frozen=True)
 class ReplaceGridSample(Pass):
-    """Replaces GridSample by one Gather of pixels for every corner around a sampled place.
+    """Replaces GridSample where the target lacks it or misreads it, by Gathers of pixels.
 
-    The data become a table of pixels (Transpose, Flatten). From the grid come the numbers of the
-    rows to take, and their weights: 1 row for mode nearest, 4 for linear (8 in a volume), 16 for
-    cubic. Where places outside count as zeros, the data get a rim of zeros (Pad), so that every
-    number of a row is inside the table, whatever the grid holds. Sizes that are not known at build
-    time are read from Shape; with a batch of 1 there is no offset of the image.
+    1. A target that has GridSample but does not know that mode ``bilinear`` is called ``linear``
+       since operator set 20: the attribute, which has its default value, is left out. Mode
+       ``cubic`` has no such way out and takes form 2; a pipeline file that runs ``lower-opset``
+       first keeps the node, since below operator set 20 ``cubic`` is ``bicubic``.
+    2. Otherwise the data become a table of pixels (Transpose, Flatten). From the grid come the
+       numbers of the rows to take, and their weights: 1 row for mode nearest, 4 for linear (8 in
+       a volume), 16 for cubic. Where places outside count as zeros, the data get a rim of zeros
+       (Pad), so that every number of a row is inside the table, whatever the grid holds. Sizes
+       that are not known at build time are read from Shape; with a batch of 1 there is no offset
+       of the image.
 
     Before:
         y = GridSample <mode = "linear", padding_mode = "border"> (x, grid)
@@ -57,16 +65,16 @@ class ReplaceGridSample(Pass):
         sum = Gather (table, r00) * w00 + ... + Gather (table, r11) * w11;
         y = Transpose <perm = [0, 3, 1, 2]> (sum)
     Exact:
-        Mode nearest takes the pixels that onnxruntime takes, halves going to the even pixel. The
-        other modes add in another order: rounding only. Places and weights are computed in
-        float32, and so are sums of float16 and bfloat16, which are rounded once at the end, as
-        onnxruntime does; data or a grid of DOUBLE make all of it DOUBLE. Coordinates that are NaN,
-        infinite or 2^63 pixels away count as the lower border (-1), as in onnxruntime. Places
-        beyond 2^23 pixels in float32 have no fraction left: ONNX says nothing of them, and
-        onnxruntime's linear mode then loses its weights, where this rewrite takes the pixel
-        at the border (or some pixel, for reflection). Left alone: nodes that the target takes;
-        ranks that are not known; cubic in a volume, which ONNX does not have; data that are no
-        floats; attributes that are parameters of the enclosing function.
+        Form 1 changes nothing. In form 2 mode nearest takes the pixels that onnxruntime takes,
+        halves going to the even pixel; the other modes add in another order (rounding only).
+        Places and weights are computed in float32, and so are sums of float16 and bfloat16, which
+        are rounded once at the end, as onnxruntime does. Data or a grid of DOUBLE make all of it
+        DOUBLE. Coordinates that are NaN, infinite or 2^63 pixels away count as the lower border
+        (-1), as in onnxruntime. Places beyond 2^23 pixels in float32 have no fraction left: ONNX
+        says nothing of them, and onnxruntime's linear mode then loses its weights, where this
+        rewrite takes the pixel at the border (or, for reflection, some pixel). Left alone: nodes
+        that the target takes; ranks that are not known; cubic in a volume, which ONNX does not
+        have; data that are no floats; attributes that are parameters of the enclosing function.
     Since: 0.1
     """
 
@@ -82,7 +90,20 @@ class ReplaceGridSample(Pass):
     def sites(self, scope: Scope) -> Iterator[Rewrite | Skip]:
         for node in scope.nodes("GridSample"):
             if self.everywhere or scope.refused(node):
-                yield _rewrite(scope, node)
+                yield (None if self.everywhere else _respelled(scope, node)) or _rewrite(
+                    scope, node
+                )
+
+
+def _respelled(scope: Scope, node: gs.Node) -> Rewrite | None:
+    """The node without its mode, where that is the default and all that the target misreads."""
+    if attribute(node, "mode", str) != _DEFAULT_MODE:
+        return None
+    kept = {k: v for k, v in node.attrs.items() if k != "mode"}
+    if has_unresolved(node, *kept) or not scope.accepts("GridSample", node.inputs, kept):
+        return None
+    e = Emitter(scope)
+    return e.rewrite(node, e("GridSample", *node.inputs, **kept))
 
 
 def _rewrite(scope: Scope, node: gs.Node) -> Rewrite | Skip:
@@ -112,7 +133,7 @@ def _site(scope: Scope, node: gs.Node) -> Site | Skip:
         return Skip(
             node, "its data and grid have to be of one rank, 4 or 5; onnxruntime refuses it"
         )
-    spelled = attribute(node, "mode", str, "linear") or ""
+    spelled = attribute(node, "mode", str, _DEFAULT_MODE) or ""
     mode, padding = _MODES.get(spelled), attribute(node, "padding_mode", str, "zeros") or ""
     if mode is None or padding not in _PADDINGS:
         return Skip(node, f"ONNX has no mode {spelled} with padding {padding}")
