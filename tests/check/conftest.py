@@ -188,6 +188,27 @@ def gather(dtype: str, kind: str, target: str, indices: str, dims: str = "2, 4")
     )
 
 
+def sampled(target: str, data: str) -> Case:
+    """Pixels of images or volumes at places in and around them."""
+    dims = len(data) - 1
+    places = "PQR"[:dims]
+    return of_text(
+        20,
+        f"(float[N, {', '.join(data)}] x, float[N, {', '.join(places)}, {dims}] grid)"
+        f" => (float[N, C, {', '.join(places)}] y)",
+        'y = GridSample <mode = "linear"> (x, grid)',
+        target,
+        [
+            {
+                "x": ("f4", (batch, 3, *(4, 5, 2)[:dims])),
+                "grid": ("f4", (batch, *(6, 3, 2)[:dims], dims)),
+            }
+            for batch in (1, 2)
+        ],
+        tolerance=ROUNDED,
+    )
+
+
 WHERE = (
     "n = NonZero (m) i = Transpose <perm = [1, 0]> (n) v = Constant <value = float {7.0}> () "
     "s = Shape (i) zero = Constant <value = int64[1] {0}> () "
@@ -396,6 +417,9 @@ CASES: dict[tuple[str, str, str], Case] = {
         tolerance=ROUNDED,
     ),
     **{("replace-gather-elements", kind, "GatherElements"): gather(*use) for kind, use in GATHERS},
+    ("replace-grid-sample", "attribute_value_misread", "GridSample"): sampled("trt-8.6", "CHW"),
+    ("replace-grid-sample", "no_importer", "GridSample"): sampled("trt-7.2", "CHW"),
+    ("replace-grid-sample", "rank", "GridSample"): sampled("trt-8.6", "CDHW"),
     ("replace-non-zero", "dtype", "NonZero"): selected("uint8", "u1", "trt-8.6"),
     ("replace-non-zero", "needs_plugin", "NonZero"): selected("bool", "?", "rtx-1.7"),
     ("replace-non-zero", "no_importer", "NonZero"): selected("bool", "?", "trt-7.2"),

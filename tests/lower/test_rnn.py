@@ -82,11 +82,13 @@ def test_grids_that_are_refused(refused: Reason) -> None:
     volume = text(
         20, "float[N,C,4,5,6] x, float[N,A,B,D,3] g", "float[N,C,A,B,D] y", "y = GridSample(x, g)"
     )
-    assert "rank 4 alone" in refused(volume, 19)
+    reason = refused(volume, 19)
+    assert "rank 4 alone" in reason and "replace-grid-sample" in reason
     image = text(
         16, "float[N,C,4,5] x, float[N,A,B,2] g", "float[N,C,A,B] y", "y = GridSample(x, g)"
     )
-    assert "GridSample does not exist before opset 16" in refused(image, 15)
+    reason = refused(image, 15)
+    assert "GridSample does not exist before opset 16: the pass replace-grid-sample" in reason
 
 
 def test_a_loop_of_what_is_lowered(below: Below) -> None:
