@@ -343,6 +343,13 @@ CASES: dict[tuple[str, str, str], Case] = {
         ("inline-functions", kind, "*"): Case(calls(domain, op), "trt-8.6", THREE, ops=(op,))
         for kind, domain, op in FUNCTIONS
     },
+    ("replace-mod", "no_importer", "Mod"): of_text(
+        13,
+        "(int64[N] x) => (int64[N] y)",
+        "k = Constant <value = int64 {-3}> () y = Mod (x, k)",
+        "trt-8.4",
+        [{"x": ("i8", (n,))} for n in (1, 9)],
+    ),
     ("squeeze-axes", "attribute_must_be_present", "Squeeze"): of_text(
         11,
         "(float[1, 3] x) => (float[3] y)",
