@@ -343,6 +343,20 @@ CASES: dict[tuple[str, str, str], Case] = {
         ("inline-functions", kind, "*"): Case(calls(domain, op), "trt-8.6", THREE, ops=(op,))
         for kind, domain, op in FUNCTIONS
     },
+    ("replace-is-inf", "no_importer", "IsInf"): of_text(
+        13,
+        "(float[N] x) => (bool[N] y)",
+        "z = Log (x) y = IsInf (z)",
+        "trt-8.4",
+        [{"x": ("f4", (n,))} for n in (1, 9)],
+    ),
+    ("replace-is-nan", "no_importer", "IsNaN"): of_text(
+        13,
+        "(float[N] x) => (bool[N] y)",
+        "z = Log (x) y = IsNaN (z)",
+        "trt-7.2",
+        [{"x": ("f4", (n,))} for n in (1, 9)],
+    ),
     ("replace-mod", "no_importer", "Mod"): of_text(
         13,
         "(int64[N] x) => (int64[N] y)",
