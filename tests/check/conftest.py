@@ -343,6 +343,26 @@ CASES: dict[tuple[str, str, str], Case] = {
         ("inline-functions", kind, "*"): Case(calls(domain, op), "trt-8.6", THREE, ops=(op,))
         for kind, domain, op in FUNCTIONS
     },
+    **{
+        ("replace-arg-max", "dtype_refused", op): of_text(
+            13,
+            "(int32[N, 4] x) => (int64[N, 1] y)",
+            f"y = {op} <axis = 1> (x)",
+            "trt-8.5",
+            [{"x": ("i4", (n, 4))} for n in (1, 9)],
+        )
+        for op in ("ArgMax", "ArgMin")
+    },
+    **{
+        ("replace-arg-max", "ignored_attribute", op): of_text(
+            13,
+            "(float[N, M] x) => (int64[N, 1] y)",
+            f"z = Floor (x) y = {op} <axis = 1, select_last_index = 1> (z)",
+            "trt-7.2",
+            [{"x": ("f4", (n, 7))} for n in (1, 9)],
+        )
+        for op in ("ArgMax", "ArgMin")
+    },
     ("replace-is-inf", "no_importer", "IsInf"): of_text(
         13,
         "(float[N] x) => (bool[N] y)",
