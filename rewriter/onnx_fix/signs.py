@@ -109,7 +109,9 @@ class Signs:
         if op == "Range":
             return self.nonnegative(inputs[0]) and self.nonnegative(inputs[2])
         if op == "Where":
-            return self._is_wrapped(node) or all(self.nonnegative(t) for t in inputs[1:3])
+            if self._is_wrapped(node) or self._is_floored(node):
+                return True
+            return all(self.nonnegative(t) for t in inputs[1:3])
         return False
 
     def _clip(self, node: gs.Node) -> bool:
@@ -117,6 +119,14 @@ class Signs:
         low, high = given[1], given[2]
         floor = self.nonnegative(node.inputs[0]) or (low is not None and self.nonnegative(low))
         return floor and (high is None or self.nonnegative(high))
+
+    def _is_floored(self, where: gs.Node) -> bool:
+        """``Where(Less(i, 0), n, i)`` with an n that is not negative."""
+        index, condition = where.inputs[2], self._scope.producer(where.inputs[0])
+        if condition is None or condition.op != "Less" or condition.inputs[0] is not index:
+            return False
+        zero = self._scope.folded(condition.inputs[1])
+        return zero is not None and not bool(np.any(zero)) and self.nonnegative(where.inputs[1])
 
     def _is_wrapped(self, where: gs.Node) -> bool:
         """``Where(Less(i, 0), Add(i, size), i)``: indices counted from the front."""
