@@ -17,14 +17,15 @@ from onnx_fix.lower.node import LowNode, Refused
 from onnx_fix.lower.rules.bodies import body_at
 from onnx_fix.registry import menders
 from onnx_fix.scope import Scope, TypeInfo, has_unresolved
+from onnx_fix.target import TensorFacts
 from onnx_fix_passes._body_folding import Folding
 
 _RANDOM = frozenset({"Bernoulli"})
 """The body draws its numbers otherwise than the op does."""
 
-_NO_BETTER = frozenset({"Clip", "Range", "Softplus"})
-"""The bodies of Clip, Range and of reductions say nothing simpler than the op; that of Softplus
-overflows, and every target has the op."""
+_NO_BETTER = frozenset({"Clip", "LogSoftmax", "Range", "Softmax", "Softplus"})
+"""The bodies of Clip, Range and of reductions say nothing simpler than the op, that of Softplus
+overflows, and those of Softmax and LogSoftmax are sums that the same releases misread."""
 
 _EXACT = frozenset({"CastLike", "CenterCropPad", "GreaterOrEqual", "LessOrEqual", "PRelu", "Relu"})
 _SMALL = 64
@@ -53,8 +54,8 @@ class ExpandFunctions(Pass):
         and what only moves or compares is exact. Left alone: ops whose body the schema gives for
         types that are not known; bodies with If or Loop; random numbers; tensors of a type that
         the target refuses anywhere; a body with an op that the target has no importer for, no pass
-        replaces and ONNX gives no body for; reductions, Clip, Range and Softplus, which a body
-        would not make better.
+        replaces and ONNX gives no body for, or with axes that it does not read; reductions, Clip,
+        Range, Softplus, Softmax and LogSoftmax, which a body would not make better.
     Since: 0.2
     """
 
@@ -137,6 +138,12 @@ def _site(scope: Scope, node: gs.Node) -> Rewrite | Skip:
             node,
             f"its function body needs {', '.join(lacking)}, which {scope.target.name} lacks too",
         )
+    if _reduces_unread(scope, folding):
+        return Skip(
+            node,
+            f"its function body in opset {scope.opset} reduces over axes that {scope.target.name} "
+            "does not read; write the model for an older operator set (--opset)",
+        )
     tensors = dict(zip(names, node.inputs, strict=False))
     return _emitted(scope, node, folding, tensors, [value.name for value in graph.output])
 
@@ -151,6 +158,17 @@ def _lacking(scope: Scope, folding: Folding) -> list[str]:
     body for."""
     ops = {n.op_type for n in folding.nodes if not scope.target.has_importer(n.op_type)}
     return sorted(op for op in ops if not (has_body(op, scope.opset) or _is_replaced(op)))
+
+
+def _reduces_unread(scope: Scope, folding: Folding) -> bool:
+    """Whether a body has a reduction by an axes input, and the target reads that of no sum."""
+    if not any(n.op_type.startswith("Reduce") and len(n.input) > 1 for n in folding.nodes):
+        return False
+    x = TensorFacts("x", onnx.TensorProto.FLOAT, (2, 3))
+    axes = TensorFacts(
+        "axes", onnx.TensorProto.INT64, (1,), "initializer", lambda: np.asarray([1], np.int64)
+    )
+    return not scope.accepts("ReduceSum", [x, axes])
 
 
 def _is_replaced(op: str) -> bool:

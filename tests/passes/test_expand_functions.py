@@ -341,6 +341,16 @@ def test_an_op_that_the_target_lacks_as_well(monkeypatch: pytest.MonkeyPatch) ->
     assert "needs GatherElements, which trt-7.2 lacks too" in reason
 
 
+def test_axes_that_the_target_does_not_read() -> None:
+    nodes = "y = LayerNormalization (x, s)"
+    model = text(18, "(float[N, 4] x, float[4] s) => (float[N, 4] y)", nodes)
+    (reason,) = skip_reasons(PASS, model, target="trt-7.2")
+    assert "reduces over axes that trt-7.2 does not read" in reason
+    model = text(17, "(float[N, 4] x, float[4] s) => (float[N, 4] y)", nodes)
+    fixed, _ = run_pass(PASS, model, target="trt-7.2")
+    assert "LayerNormalization" not in ops(fixed)
+
+
 # -- ONNX backend node tests ----------------------------------------------------------------------
 
 
@@ -395,5 +405,7 @@ def test_onnx_node_tests(node_cases: list[TestCase]) -> None:
 def test_schemas_that_have_bodies() -> None:
     assert has_body("Attention", 23) and has_body("Mish", 18) and has_body("Shrink", 9)
     assert not has_body("Attention", 22) and not has_body("Conv", 18)
-    assert not has_body("Softplus", 18) and not has_body("Range", 11)
+    assert (
+        not has_body("Softmax", 13) and not has_body("Softplus", 18) and not has_body("Range", 11)
+    )
     assert not has_body("ReduceL2", 18) and not has_body("Clip", 13) and not has_body("My", 13)
