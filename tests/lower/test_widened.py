@@ -9,6 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto
 
+from onnx_fix.testing import run_model
+
 Check = Callable[..., ModelProto]
 Refusal = Callable[[str, int], str]
 FLOATS = {"float": "float32", "double": "float64"}
@@ -48,7 +50,8 @@ def test_relu_of_integers(kind: str, check: Check) -> None:
         {{y = Relu(x)}}"""
     x = extremes(kind)[0]
     check(text, 13, [{"x": x}], want=["Max"], runtimes=["reference"])
-    check(text, 9, [{"x": x}], want=["Greater", "Where"], runtimes=["reference"])
+    where = ["Cast", "Cast", "Where", "Cast"] if kind == "int16" else ["Where"]
+    check(text, 9, [{"x": x}], want=["Greater", *where], runtimes=["reference"])
 
 
 @pytest.mark.parametrize("kind", ["int8", "uint16", "int32", "int64", "uint64"])
@@ -57,7 +60,8 @@ def test_relu_of_integers(kind: str, check: Check) -> None:
 def test_extremes_of_integers(op: str, kind: str, arguments: str, check: Check) -> None:
     a, b = extremes(kind)
     text = binary(kind, f"{op}({arguments})", 13)
-    check(text, 9, [{"a": a, "b": b}], runtimes=["reference"])
+    after = check(text, 9, [{"a": a, "b": b}])
+    run_model(after, {"a": a, "b": b})  # onnxruntime has no Where of 16-bit integers and of uint64
 
 
 @pytest.mark.parametrize(

@@ -200,6 +200,22 @@ def integer(low: LowNode, name: str, default: int) -> int:
     return value
 
 
+def select(low: LowNode, condition: str, yes: str, no: str, dtype: int) -> str:
+    """Where, spelled so that onnxruntime has kernels for it.
+
+    It has none for 16-bit integers, which go through int32, and for uint64, where one of both
+    summands is zero.
+    """
+    if dtype in (TensorProto.INT16, TensorProto.UINT16):
+        wide = [low.add("Cast", x, to=TensorProto.INT32) for x in (yes, no)]
+        return low.add("Cast", low.add("Where", condition, *wide), to=dtype)
+    if dtype != TensorProto.UINT64:
+        return low.add("Where", condition, yes, no)
+    masks = condition, low.add("Not", condition)
+    a, b = (low.add("Cast", mask, to=dtype) for mask in masks)
+    return low.add("Add", low.add("Mul", yes, a), low.add("Mul", no, b))
+
+
 def unsqueeze(low: LowNode, x: str, axes: Sequence[int]) -> str:
     """Unsqueeze as the lower operator set spells it."""
     if low.opset - 1 >= 13:

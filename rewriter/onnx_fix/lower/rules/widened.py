@@ -10,7 +10,7 @@ import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
 from onnx_fix.lower.node import LowNode, Refused, Rule
-from onnx_fix.lower.rules._steps import dtype_name, keep, known_dtype
+from onnx_fix.lower.rules._steps import dtype_name, keep, known_dtype, select
 from onnx_fix.lower.rules._types import FLOATS, INTEGERS, SMALL_INTEGERS, takes, types_fit
 from onnx_fix.lower.rules.axes import cast_back
 
@@ -48,7 +48,7 @@ def _extreme_12(low: LowNode) -> list[NodeProto]:
     comparison = "Greater" if low.op == "Max" else "Less"
     best, *others = low.proto.input
     for other in others:
-        best = low.add("Where", low.add(comparison, best, other), best, other)
+        best = select(low, low.add(comparison, best, other), best, other, dtype)
     return low.result(best)
 
 
