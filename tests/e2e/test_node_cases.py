@@ -61,6 +61,26 @@ def problem(
     return ""
 
 
+def gives(
+    model: ModelProto,
+    feeds: dict[str, NDArray[np.generic]],
+    recorded: list[NDArray[np.generic]],
+    case: TestCase,
+) -> bool:
+    """Whether the first runtime that runs the original gives what is recorded.
+
+    onnxruntime does not run some at all: a recurrent layer with the batch first, an op of a preview
+    domain.
+    """
+    for run in (outputs, lambda m, f: ReferenceEvaluator(m).run(None, f)):
+        try:
+            have = [np.asarray(v) for v in run(model, feeds)]
+        except Exception:  # a runtime raises what it likes
+            continue
+        return not problem(have, recorded, case)
+    return False
+
+
 def frozen(model: ModelProto, given: list[object]) -> ModelProto:
     """The model with all inputs but the first as initializers, as exporters write axes."""
     copy = ModelProto()
@@ -84,7 +104,7 @@ def check(model: ModelProto, case: TestCase, target: str) -> bool:
     for given, wanted in case.data_sets or []:
         feeds = dict(zip(names, (array(g) for g in given), strict=False))
         recorded = [array(w) for w in wanted]
-        if problem(outputs(model, feeds), recorded, case):
+        if not gives(model, feeds, recorded, case):
             continue  # neither runtime gives what the test records, whatever we do
         assert not problem(outputs(fixed, feeds), recorded, case), case.name
     return True

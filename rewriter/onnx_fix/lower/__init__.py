@@ -24,6 +24,7 @@ from onnx import (
 )
 
 from onnx_fix.load import opset_of
+from onnx_fix.lower.ir_version import lowered_ir_version
 from onnx_fix.lower.node import LowNode, Refused, since
 from onnx_fix.lower.table import LOWEST, table
 from onnx_fix.model import Model
@@ -68,21 +69,32 @@ class Lowered:
         return any((since(op, LOWEST) is None) for op in self.rewritten)
 
 
-def lower(model: ModelProto, opset: int, *, pass_name: str = "lower-opset") -> Lowered:
+def lower(
+    model: ModelProto,
+    opset: int,
+    *,
+    pass_name: str = "lower-opset",
+    ir_version: int | None = None,
+) -> Lowered:
     """Write a model for the operator set ``opset`` of the default domain.
+
+    The IR version goes down with it, as far as the model does not need a newer one.
 
     Args:
         model: Never changed. Weights may be stubs: only small constants are read. Functions must
             have been inlined.
         opset: ``LOWEST`` (9) or later, and not above that of the model.
         pass_name: What new nodes are signed with.
+        ir_version: That of the result, where it is not the one that goes with ``opset``.
     """
     highest = opset_of(model.opset_import)
     if not LOWEST <= opset <= highest:
         raise ValueError(f"cannot lower opset {highest} to {opset}")
     proto = ModelProto()
     proto.CopyFrom(model)
-    work = _Work(proto, pass_name)
+    if opset < highest and ir_version is None:
+        ir_version = lowered_ir_version(model, opset)
+    work = _Work(proto, pass_name, ir_version or model.ir_version)
     for version in range(highest, opset, -1):
         work.step(version)
     if opset < highest:
@@ -92,14 +104,16 @@ def lower(model: ModelProto, opset: int, *, pass_name: str = "lower-opset") -> L
     for entry in proto.opset_import:
         if entry.domain in STANDARD_DOMAINS:
             entry.version = opset
+    proto.ir_version = work.ir_version
     return Lowered(proto, work.rewritten, ())
 
 
 class _Work:
     """A model on its way down."""
 
-    def __init__(self, proto: ModelProto, pass_name: str) -> None:
+    def __init__(self, proto: ModelProto, pass_name: str, ir_version: int) -> None:
         self.proto = proto
+        self.ir_version = ir_version
         self._pass_name = pass_name
         self.rewritten: dict[str, int] = {}
         self.refusals: list[Refusal] = []
@@ -180,6 +194,7 @@ class _Work:
             self._fresh,
             partial(self._full_type, place),
             partial(self._type_inside, place, node),
+            ir_version=self.ir_version,
         )
         try:
             if rule is None:
@@ -200,7 +215,7 @@ class _Work:
                     made,
                     pass_name=self._pass_name,
                     came_from=f"{path}:{label}" if path else label,
-                    ir_version=self.proto.ir_version,
+                    ir_version=self.ir_version,
                 )
         self._take_in(place, written)
         return written

@@ -170,7 +170,7 @@ def _lowered(low: LowNode, opset: int, function: FunctionProto) -> GraphProto:
     del graph.output[:]
     graph.output.extend(kept)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
-    lowered = lower(model, low.opset - 1)
+    lowered = lower(model, low.opset - 1, ir_version=low.ir_version)
     if lowered.refusals:
         first = lowered.refusals[0]
         raise Refused(
