@@ -22,6 +22,18 @@ def with_plugins(model: ModelProto) -> ModelProto:
     return copy
 
 
+NOT_RUN = (
+    "NOT_IMPLEMENTED",
+    "opset",
+    "INVALID_GRAPH",
+    "MLDataType",
+    "No corresponding Numpy type",
+    "Batchwise recurrent operations",
+    "is not a registered function/op",
+)
+"""What onnxruntime says of models that it has no kernels for, or cannot be fed."""
+
+
 def outputs(model: ModelProto, feeds: dict[str, NDArray[np.generic]]) -> list[NDArray[np.generic]]:
     try:
         return run_model(model, feeds)
@@ -29,7 +41,7 @@ def outputs(model: ModelProto, feeds: dict[str, NDArray[np.generic]]) -> list[ND
         # onnxruntime lacks a kernel for many of the newest ops and odd types.
         if not any(
             word in str(error)
-            for word in ("NOT_IMPLEMENTED", "opset", "INVALID_GRAPH", "MLDataType")
+            for word in NOT_RUN
         ):
             raise
         return [np.asarray(v) for v in ReferenceEvaluator(model).run(None, feeds)]

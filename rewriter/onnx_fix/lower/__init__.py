@@ -62,11 +62,13 @@ class Lowered:
     model: ModelProto
     rewritten: dict[str, int]
     refusals: tuple[Refusal, ...]
+    by_other_ops: bool = False
+    """Whether a rule said so."""
 
     @property
     def rounds(self) -> bool:
         """Whether some op was written by its definition, which may round otherwise."""
-        return any((since(op, LOWEST) is None) for op in self.rewritten)
+        return self.by_other_ops or any((since(op, LOWEST) is None) for op in self.rewritten)
 
 
 def lower(
@@ -105,7 +107,7 @@ def lower(
         if entry.domain in STANDARD_DOMAINS:
             entry.version = opset
     proto.ir_version = work.ir_version
-    return Lowered(proto, work.rewritten, ())
+    return Lowered(proto, work.rewritten, (), work.by_other_ops)
 
 
 class _Work:
@@ -116,6 +118,7 @@ class _Work:
         self.ir_version = ir_version
         self._pass_name = pass_name
         self.rewritten: dict[str, int] = {}
+        self.by_other_ops = False
         self.refusals: list[Refusal] = []
         self._names = {n for g in _graphs(proto.graph) for n in _names(g)}
         self._counts: dict[str, int] = {}
@@ -207,6 +210,7 @@ class _Work:
             return None
         if len(written) == 1 and written[0] == node:
             return None
+        self.by_other_ops |= low.rounds
         self._name_apart(written)
         self.rewritten[node.op_type] = self.rewritten.get(node.op_type, 0) + 1
         for made in written:

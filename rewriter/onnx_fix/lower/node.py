@@ -25,7 +25,8 @@ class LowNode:
     name (None for a run-time tensor), ``fresh`` a tensor name that nothing else has, ``full`` the
     type of a value that may be a sequence or an optional, None where it is not known; ``inside``
     is the same for a value of the graph that an attribute holds. ``ir_version`` is that of the
-    model when it is lowered.
+    model when it is lowered. A rule sets ``rounds`` where it writes an op that exists below by
+    others, so that results may round otherwise.
     """
 
     proto: NodeProto
@@ -37,6 +38,7 @@ class LowNode:
     inside: Callable[[str, str], TypeProto | None] = lambda _attribute, _name: None
     made: list[NodeProto] = field(default_factory=list)
     ir_version: int = onnx.IR_VERSION
+    rounds: bool = False
 
     # -- asking ----------------------------------------------------------------------------------
 
