@@ -39,10 +39,7 @@ def outputs(model: ModelProto, feeds: dict[str, NDArray[np.generic]]) -> list[ND
         return run_model(model, feeds)
     except Exception as error:
         # onnxruntime lacks a kernel for many of the newest ops and odd types.
-        if not any(
-            word in str(error)
-            for word in NOT_RUN
-        ):
+        if not any(word in str(error) for word in NOT_RUN):
             raise
         return [np.asarray(v) for v in ReferenceEvaluator(model).run(None, feeds)]
 

@@ -194,33 +194,18 @@ def _sum(low: LowNode) -> _Sum:
 
 
 def _explicit(low: LowNode, count: int) -> list[int]:
-    """The padding, also where SAME_UPPER or SAME_LOWER ask for it: Conv of onnxruntime does not
-    pad by itself where it dilates.
+    """The padding.
 
     Raises:
-        Refused: it depends on a size that is not known.
+        Refused: the node pads by itself: the text counts dilations in, and runtimes leave them out.
     """
     automatic = low.attr("auto_pad", "NOTSET")
-    if automatic not in ("SAME_UPPER", "SAME_LOWER"):
-        return _ints(low, "pads", [0] * (2 * count)) if automatic == "NOTSET" else [0] * (2 * count)
-    kernel, ones = _ints(low, "kernel_shape", ()), [1] * count
-    strides, dilations = _ints(low, "strides", ones), _ints(low, "dilations", ones)
-    smaller, larger = [], []
-    for axis in range(count):
-        whole = (kernel[axis] - 1) * dilations[axis] + 1
-        size = dim(low, 0, axis + 2)
-        if strides[axis] == 1:
-            total = whole - 1
-        elif size is None:
-            raise Refused(
-                f"what {automatic} pads depends on the size of axis {axis + 2}, which is not known"
-            )
-        else:
-            windows = -(-size // strides[axis])
-            total = max((windows - 1) * strides[axis] + whole - size, 0)
-        smaller.append(total // 2)
-        larger.append(total - total // 2)
-    return [*smaller, *larger] if automatic == "SAME_UPPER" else [*larger, *smaller]
+    if automatic in ("SAME_UPPER", "SAME_LOWER"):
+        raise Refused(
+            f"runtimes do not agree on what {low.op} with dilations pads with {automatic}; state "
+            "the pads"
+        )
+    return _ints(low, "pads", [0] * (2 * count)) if automatic == "NOTSET" else [0] * (2 * count)
 
 
 def _in_float(low: LowNode) -> tuple[str, int]:
