@@ -78,17 +78,6 @@ def test_modes_of_grid_sample(mode: str, below: Below) -> None:
     below(model, 17, feed, rtol=1e-5, atol=1e-6)
 
 
-def test_grids_that_are_refused(refused: Reason) -> None:
-    volume = text(
-        20, "float[N,C,4,5,6] x, float[N,A,B,D,3] g", "float[N,C,A,B,D] y", "y = GridSample(x, g)"
-    )
-    assert "rank 4 alone" in refused(volume, 19)
-    image = text(
-        16, "float[N,C,4,5] x, float[N,A,B,2] g", "float[N,C,A,B] y", "y = GridSample(x, g)"
-    )
-    assert "GridSample does not exist before opset 16" in refused(image, 15)
-
-
 def test_a_loop_of_what_is_lowered(below: Below) -> None:
     model = text(
         21,
