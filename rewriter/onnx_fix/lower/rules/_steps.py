@@ -251,3 +251,20 @@ def counting(low: LowNode, size: str) -> str:
         "ConstantOfShape", size, value=helper.make_tensor("value", TensorProto.INT64, [1], [1])
     )
     return squeeze(low, low.add("NonZero", ones), [0])
+
+
+def copies_zeros(low: LowNode, data: str, rank: int) -> str:
+    """A tensor that Reshape gives sizes of zero, though a zero copies a size of the input.
+
+    It gets the sizes (n, 0, 0, ...) if it is empty and (n, 1, 1, ...) if it is not.
+    """
+    if rank < 1:
+        return data
+    if rank == 1:
+        return low.add("Reshape", data, low.const([-1], TensorProto.INT64))
+    lined = low.add("Reshape", data, low.const([-1] + [1] * (rank - 1), TensorProto.INT64))
+    count = low.add("Reshape", low.add("Size", data), low.const([1], TensorProto.INT64))
+    ends = low.add("Concat", *[count] * (rank - 1), axis=0)
+    starts = low.const([0] * (rank - 1), TensorProto.INT64)
+    axes = low.const(list(range(1, rank)), TensorProto.INT64)
+    return low.add("Slice", lined, starts, ends, axes)
