@@ -203,7 +203,7 @@ def _lowered(low: LowNode, version: int, function: FunctionProto, opset: int) ->
     outputs = list(function.output)
     graph = _closed(low, function)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", version)])
-    lowered = lower(model, opset)
+    lowered = lower(model, opset, ir_version=low.ir_version)
     if lowered.refusals:
         first = lowered.refusals[0]
         raise Refused(
