@@ -109,7 +109,9 @@ class Signs:
         if op == "Range":
             return self.nonnegative(inputs[0]) and self.nonnegative(inputs[2])
         if op == "Where":
-            return self._is_wrapped(node) or all(self.nonnegative(t) for t in inputs[1:3])
+            if self._is_wrapped(node) or self._is_raised(node):
+                return True
+            return all(self.nonnegative(t) for t in inputs[1:3])
         return False
 
     def _clip(self, node: gs.Node) -> bool:
@@ -117,6 +119,16 @@ class Signs:
         low, high = given[1], given[2]
         floor = self.nonnegative(node.inputs[0]) or (low is not None and self.nonnegative(low))
         return floor and (high is None or self.nonnegative(high))
+
+    def _is_raised(self, where: gs.Node) -> bool:
+        """``Where(Less(i, 0), n, i)``: another index in place of a negative one."""
+        scope, index = self._scope, where.inputs[2]
+        condition = scope.producer(where.inputs[0])
+        if condition is None or condition.op != "Less" or condition.inputs[0] is not index:
+            return False
+        zero = scope.folded(condition.inputs[1])
+        none = zero is not None and bool(np.all(np.greater_equal(zero, 0)))
+        return none and self.nonnegative(where.inputs[1])
 
     def _is_wrapped(self, where: gs.Node) -> bool:
         """``Where(Less(i, 0), Add(i, size), i)``: indices counted from the front."""
