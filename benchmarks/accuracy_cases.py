@@ -75,17 +75,17 @@ def node_tests() -> Iterator[Case]:
         if test.model is None:
             continue
         recorded = test.data_sets[0][0] if test.data_sets else ()
-        yield _case(test.name, "as shipped", test.model, recorded)
+        yield one_case(test.name, "as shipped", test.model, recorded)
         frozen = frozen_tail(test.model, recorded)
         if frozen is not None:
-            yield _case(test.name, "inputs frozen", frozen, recorded)
+            yield one_case(test.name, "inputs frozen", frozen, recorded)
         symbolic = dynamic(test.model)
         if symbolic is not None:
-            yield _case(test.name, "dynamic", symbolic, recorded)
+            yield one_case(test.name, "dynamic", symbolic, recorded)
         for name, to in OTHER_TYPES.items():
             other = retyped(test.model, to)
             if other is not None:
-                yield _case(test.name, name, other, recorded)
+                yield one_case(test.name, name, other, recorded)
 
 
 def frozen_tail(model: ModelProto, recorded: Any) -> ModelProto | None:
@@ -162,7 +162,8 @@ def retyped(model: ModelProto, to: int) -> ModelProto | None:
     return changed
 
 
-def _case(name: str, variant: str, model: ModelProto, recorded: Any) -> Case:
+def one_case(name: str, variant: str, model: ModelProto, recorded: Any) -> Case:
+    """A case with the recorded inputs that may decide shapes."""
     values: dict[str, list[int | float]] = {}
     shapes: dict[str, list[int]] = {}
     for port, value in zip(model.graph.input, recorded, strict=False):

@@ -8,11 +8,12 @@ from typing import ClassVar
 from onnx import ModelProto
 
 from onnx_fix.contract import ModelPass, Skipped, Stage, Transformed
-from onnx_fix.functions import Calls, spelled
+from onnx_fix.functions import Calls, default_opset, spelled
 from onnx_fix.inlining import drop_foreign, inline
 from onnx_fix.load import opset_of
 from onnx_fix.model import Model
 from onnx_fix.raising import raise_opset
+from onnx_fix.scope import is_standard
 from onnx_fix.target import Target
 
 _FIRST_BROADCASTING = 7
@@ -74,9 +75,12 @@ class RaiseOpset(ModelPass):
         return Transformed(raised.model, tuple(lines))
 
     def _wanted(self, model: Model) -> int:
+        if default_opset(model.proto.opset_import) is None:
+            return 0
         if self.opset is not None:
             return self.opset
         if model.opset >= _FIRST_BROADCASTING:
             return 0
-        refused = any(s.refused(n) for s in model.scopes for n in s.graph.nodes)
+        nodes = ((s, n) for s in model.scopes for n in s.graph.nodes if is_standard(n))
+        refused = any(s.refused(n) for s, n in nodes)
         return _FIRST_BROADCASTING if refused else 0

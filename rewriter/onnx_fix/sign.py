@@ -23,15 +23,17 @@ def came_from(node: NodeProto) -> str | None:
 
 
 def sign(node: NodeProto, *, pass_name: str, came_from: str, ir_version: int) -> None:
-    """Sign a node; what an earlier pass wrote there is replaced."""
-    if ir_version >= _METADATA_SINCE:
-        kept = [p for p in node.metadata_props if p.key not in (PASS_KEY, FROM_KEY)]
-        del node.metadata_props[:]
-        node.metadata_props.extend(kept)
-        for key, value in ((PASS_KEY, pass_name), (FROM_KEY, came_from)):
-            entry = node.metadata_props.add()
-            entry.key, entry.value = key, value
-        return
-    mark = f"{PASS_KEY}={pass_name} {FROM_KEY}={came_from}"
+    """Sign a node; what an earlier pass wrote there is replaced, also in the other way."""
+    kept = [p for p in node.metadata_props if p.key not in (PASS_KEY, FROM_KEY)]
+    del node.metadata_props[:]
+    node.metadata_props.extend(kept)
     lines = [line for line in node.doc_string.split("\n") if not line.startswith(f"{PASS_KEY}=")]
-    node.doc_string = "\n".join([*(line for line in lines if line), mark])
+    text = [line for line in lines if line]
+    if ir_version < _METADATA_SINCE:
+        node.doc_string = "\n".join([*text, f"{PASS_KEY}={pass_name} {FROM_KEY}={came_from}"])
+        return
+    if len(lines) < len(node.doc_string.split("\n")):
+        node.doc_string = "\n".join(text)
+    for key, value in ((PASS_KEY, pass_name), (FROM_KEY, came_from)):
+        entry = node.metadata_props.add()
+        entry.key, entry.value = key, value

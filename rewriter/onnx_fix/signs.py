@@ -109,7 +109,7 @@ class Signs:
         if op == "Range":
             return self.nonnegative(inputs[0]) and self.nonnegative(inputs[2])
         if op == "Where":
-            if self._is_wrapped(node) or self._is_raised(node):
+            if self._is_wrapped(node) or self._is_floored(node):
                 return True
             return all(self.nonnegative(t) for t in inputs[1:3])
         return False
@@ -120,15 +120,13 @@ class Signs:
         floor = self.nonnegative(node.inputs[0]) or (low is not None and self.nonnegative(low))
         return floor and (high is None or self.nonnegative(high))
 
-    def _is_raised(self, where: gs.Node) -> bool:
-        """``Where(Less(i, 0), n, i)``: another index in place of a negative one."""
-        scope, index = self._scope, where.inputs[2]
-        condition = scope.producer(where.inputs[0])
+    def _is_floored(self, where: gs.Node) -> bool:
+        """``Where(Less(i, 0), n, i)`` with an n that is not negative."""
+        index, condition = where.inputs[2], self._scope.producer(where.inputs[0])
         if condition is None or condition.op != "Less" or condition.inputs[0] is not index:
             return False
-        zero = scope.folded(condition.inputs[1])
-        none = zero is not None and bool(np.all(np.greater_equal(zero, 0)))
-        return none and self.nonnegative(where.inputs[1])
+        zero = self._scope.folded(condition.inputs[1])
+        return zero is not None and not bool(np.any(zero)) and self.nonnegative(where.inputs[1])
 
     def _is_wrapped(self, where: gs.Node) -> bool:
         """``Where(Less(i, 0), Add(i, size), i)``: indices counted from the front."""

@@ -263,6 +263,40 @@ GATHERS = (
     ("static_shape_only", ("float", "f4", "trt-8.0", "0, 3, 1, 1", "2, N")),
 )
 
+PADS = (
+    ("attribute_allowed_values", 11, "trt-7.2", 'y = Pad <mode = "edge"> (x, k)'),
+    (
+        "constant_value",
+        11,
+        "trt-7.2",
+        "v = Constant <value = float {1.5}> () y = Pad (x, k, v)",
+    ),
+    (
+        "input_must_be_absent",
+        18,
+        "trt-8.6",
+        "h = Constant <value = int64[2] {1, 2}> () a = Constant <value = int64[1] {-1}> () "
+        "v = Constant <value = float {1.5}> () y = Pad (x, h, v, a)",
+    ),
+    ("input_must_be_constant", 11, "trt-8.0", "q = Abs (p) y = Pad (x, q)"),
+    (
+        "padded_dims",
+        11,
+        "trt-7.2",
+        "j = Constant <value = int64[6] {1, 0, 2, 0, 0, 1}> () y = Pad (x, j)",
+    ),
+)
+MOVED = {
+    "Concat": "y = Concat <axis = 1> (x, c)",
+    "Expand": "s = Constant <value = int64[2] {1, 1}> () y = Expand (x, s)",
+    "Gather": "s = Constant <value = int64[2] {1, 0}> () y = Gather <axis = 1> (x, s)",
+    "Slice": "s = Constant <value = int64[2] {0, 1}> () e = Constant <value = int64[2] {9, 2}> () "
+    "y = Slice (x, s, e)",
+    "Split": "z, w = Split <axis = 1> (x) y = And (z, w)",
+    "Tile": "s = Constant <value = int64[2] {1, 3}> () y = Tile (x, s)",
+    "Where": "y = Where (c, x, c)",
+}
+
 CASES: dict[tuple[str, str, str], Case] = {
     **{
         ("batch-pooling", kind, op): unbatched(
@@ -311,6 +345,42 @@ CASES: dict[tuple[str, str, str], Case] = {
         ("einsum-to-matmul", kind, "Einsum"): einsum(target, equation, *shapes, dtype=dtype)
         for kind, target, equation, shapes, dtype in EINSUMS
     },
+    ("expand-functions", "no_importer", "*"): of_text(
+        18,
+        "(float[N, 3] x) => (float[N, 3] y)",
+        "y = Mish (x)",
+        "trt-8.6",
+        [{"x": ("f4", (n, 3))} for n in (1, 4)],
+        ops=("Mish",),
+        tolerance=ROUNDED,
+    ),
+    ("expand-functions", "no_kernel", "Attention"): of_text(
+        23,
+        "(float[B, 2, 4, 16] q, float[B, 2, S, 16] k, bool[4, S] m) => (float[B, 2, 4, 16] y)",
+        "y = Attention (q, k, k, m)",
+        "rtx-1.7",
+        [
+            {"q": ("f4", (n, 2, 4, 16)), "k": ("f4", (n, 2, 3, 16)), "m": ("?", (4, 3))}
+            for n in (1, 2)
+        ],
+        tolerance=ROUNDED,
+    ),
+    ("expand-functions", "opset_semantics", "GroupNormalization"): of_text(
+        21,
+        "(float[N, 4, H] x, float[4] s, float[4] b) => (float[N, 4, H] y)",
+        "y = GroupNormalization <num_groups = 2> (x, s, b)",
+        "trt-10.3",
+        [{"x": ("f4", (n, 4, 3)), "s": ("f4", (4,)), "b": ("f4", (4,))} for n in (1, 2)],
+        tolerance=ROUNDED,
+    ),
+    ("expand-functions", "outputs_max", "LayerNormalization"): of_text(
+        17,
+        "(float[N, 4] x, float[4] s) => (float[N, 4] y, float[N, 1] mean)",
+        "y, mean = LayerNormalization (x, s)",
+        "trt-10.3",
+        [{"x": ("f4", (n, 4)), "s": ("f4", (4,))} for n in (1, 2)],
+        tolerance=ROUNDED,
+    ),
     ("fold-constants", "*", "*"): of_text(
         13,
         "(float[1, 1, 2, 2] x) => (float[1, 1, 2, 2] y)",
@@ -322,6 +392,81 @@ CASES: dict[tuple[str, str, str], Case] = {
     ("inline-functions", "domain_ignored", "*"): Case(
         calls("my", "Relu"), "trt-8.6", THREE, ops=("Relu",)
     ),
+    **{
+        ("move-bools", "dtype_refused", op): of_text(
+            11,
+            "(bool[N, 2] x, bool[N, 2] c) => (bool[P, Q] y)",
+            nodes,
+            "trt-7.2",
+            [{"x": ("?", (n, 2)), "c": ("?", (n, 2))} for n in (1, 4)],
+            by_reference=True,
+        )
+        for op, nodes in MOVED.items()
+    },
+    **{
+        ("replace-arg-max", "dtype_refused", op): of_text(
+            13,
+            "(int32[N, 4] x) => (int64[N, 1] y)",
+            f"y = {op} <axis = 1> (x)",
+            "trt-8.5",
+            [{"x": ("i4", (n, 4))} for n in (1, 9)],
+        )
+        for op in ("ArgMax", "ArgMin")
+    },
+    **{
+        ("replace-arg-max", "ignored_attribute", op): of_text(
+            13,
+            "(float[N, M] x) => (int64[N, 1] y)",
+            f"z = Floor (x) y = {op} <axis = 1, select_last_index = 1> (z)",
+            "trt-7.2",
+            [{"x": ("f4", (n, 7))} for n in (1, 9)],
+        )
+        for op in ("ArgMax", "ArgMin")
+    },
+    **{
+        ("replace-gather-nd", kind, "GatherND"): of_text(
+            13,
+            f"({dtype}[3, 4] x, bool[N, 2] m) => ({dtype}[N] y)",
+            "i = Cast <to = 7> (m) y = GatherND (x, i)",
+            target,
+            [{"x": (code, (3, 4)), "m": ("?", (n, 2))} for n in (1, 5)],
+        )
+        for kind, dtype, code, target in (
+            ("dtype_refused", "bool", "?", "trt-8.4"),
+            ("no_importer", "float", "f4", "trt-7.2"),
+        )
+    },
+    ("replace-is-inf", "no_importer", "IsInf"): of_text(
+        13,
+        "(float[N] x) => (bool[N] y)",
+        "z = Log (x) y = IsInf (z)",
+        "trt-8.4",
+        [{"x": ("f4", (n,))} for n in (1, 9)],
+    ),
+    ("replace-is-nan", "no_importer", "IsNaN"): of_text(
+        13,
+        "(float[N] x) => (bool[N] y)",
+        "z = Log (x) y = IsNaN (z)",
+        "trt-7.2",
+        [{"x": ("f4", (n,))} for n in (1, 9)],
+    ),
+    ("replace-mod", "no_importer", "Mod"): of_text(
+        13,
+        "(int64[N] x) => (int64[N] y)",
+        "k = Constant <value = int64 {-3}> () y = Mod (x, k)",
+        "trt-8.4",
+        [{"x": ("i8", (n,))} for n in (1, 9)],
+    ),
+    **{
+        ("replace-pad", kind, "Pad"): of_text(
+            opset,
+            "(float[N, 3, 4] x, int64[6] p) => (float[P, Q, R] y)",
+            f"k = Constant <value = int64[6] {{0, 1, 2, 0, 0, 1}}> () {nodes}",
+            target,
+            [{"x": ("f4", (n, 3, 4)), "p": ("i8", (6,))} for n in (1, 4)],
+        )
+        for kind, opset, target, nodes in PADS
+    },
     ("squeeze-axes", "attribute_must_be_present", "Squeeze"): of_text(
         11,
         "(float[1, 3] x) => (float[3] y)",

@@ -34,7 +34,7 @@ def test_what_only_an_older_operator_set_clears_is_said() -> None:
 def test_a_model_that_cannot_be_lowered_is_promised_nothing() -> None:
     text = AXES.replace("y = Unsqueeze (n, b)", "m = BitwiseNot (k) y = Unsqueeze (n, m)")
     text = text.replace("int64[1] b = {2}", "").replace("{1}, >", "{1}>")
-    text = text.replace("float[N, 4] x", "float[N, 4] x, int64[1] k")
+    text = text.replace("float[N, 4] x", "float[N, 4] x, int64[K] k")
     result = check(as_proto(text), target="trt-7.2")
     (view,) = [f for f in result.findings if f.node == "view" and f.blocks]
     assert view.mended_by is None

@@ -182,7 +182,7 @@ def test_bits_are_shifted(dtype: str, way: str, below: Below) -> None:
     below(text, 10, {"a": a, "b": by}, expected=[wanted])
 
 
-@pytest.mark.parametrize("dtype", ["int8", "int32", "int64", "uint8"])
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64", "uint8"])
 @pytest.mark.parametrize("way", ["LEFT", "RIGHT"])
 @pytest.mark.parametrize("opset", [27, 13, 10])
 def test_shifts_of_opset_28(dtype: str, way: str, opset: int, below: Below) -> None:

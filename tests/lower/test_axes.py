@@ -45,10 +45,76 @@ def test_squeeze_of_all_axes_of_size_1(check: Check) -> None:
     check(text(13, "y = Squeeze(x)", 2), 9, feeds(3), want=["Squeeze"])
 
 
+RUNTIMES = ("onnxruntime",)
+"""onnx.reference has no Scatter."""
+
+
+def at_run_time(opset: int, body: str, x: str, count: str, rank: int) -> str:
+    sizes = f"[{','.join(f'D{i}' for i in range(rank))}]" if rank else ""
+    return f"""<ir_version: 8, opset_import: ["": {opset}]>
+        g (float[{x}] x, int64[{count}] axes) => (float{sizes} y) {{ y = {body} }}"""
+
+
+@pytest.mark.parametrize("opset", [12, 10])
+@pytest.mark.parametrize("known", [True, False])
+def test_squeeze_along_axes_computed_at_run_time(opset: int, known: bool, check: Check) -> None:
+    text = at_run_time(13, "Squeeze(x, axes)", "3,1,4,1" if known else "N,A,L,B", "2", 2)
+    for sizes in [(3, 1, 4, 1)] if known else [(3, 1, 4, 1), (0, 1, 0, 1), (0, 1, 4, 1)]:
+        axes = [np.array(a, np.int64) for a in ([1, 3], [-1, -3], [3, 1])]
+        check(text, opset, [{"x": floats(*sizes), "axes": a} for a in axes], runtimes=RUNTIMES)
+
+
+@pytest.mark.parametrize("opset", [12, 10])
+@pytest.mark.parametrize("known", [True, False])
+def test_unsqueeze_along_axes_computed_at_run_time(opset: int, known: bool, check: Check) -> None:
+    text = at_run_time(13, "Unsqueeze(x, axes)", "3,4" if known else "N,L", "2", 4)
+    for sizes in [(3, 4)] if known else [(3, 4), (0, 4), (3, 0), (0, 0)]:
+        axes = [np.array(a, np.int64) for a in ([0, 1], [-1, 0], [2, 3], [-2, 2], [3, 1])]
+        valid = [a for a in axes if len({*(a % 4)}) == 2]
+        check(text, opset, [{"x": floats(*sizes), "axes": a} for a in valid], runtimes=RUNTIMES)
+
+
+@pytest.mark.parametrize("op", ["ReduceL2", "ReduceLogSumExp", "ReduceMax", "ReduceSum"])
+@pytest.mark.parametrize("keep", [0, 1])
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("opset", [17, 12, 10])
+def test_one_axis_computed_at_run_time(
+    op: str, keep: int, known: bool, opset: int, check: Check
+) -> None:
+    shape = "3,1,4" if known else "N,A,L"
+    text = at_run_time(18, f"{op}<keepdims = {keep}>(x, axes)", shape, "1", 2 + keep)
+    for sizes in [(3, 1, 4)] if known else [(3, 1, 4), (2, 3, 4)]:
+        axes = [np.array([a], np.int64) for a in (0, 1, 2, -1, -3)]
+        feeds = [{"x": floats(*sizes), "axes": a} for a in axes]
+        check(text, opset, feeds, rtol=1e-6, runtimes=RUNTIMES)
+
+
+@pytest.mark.parametrize("keep", [0, 1])
+def test_an_empty_tensor_along_one_axis_computed_at_run_time(keep: int, check: Check) -> None:
+    text = at_run_time(18, f"ReduceSum<keepdims = {keep}>(x, axes)", "N,A,L", "1", 2 + keep)
+    for sizes in [(0, 3, 4), (2, 0, 3), (0, 0, 2)]:
+        axes = [np.array([a], np.int64) for a in (0, 1, 2)]
+        feeds = [{"x": floats(*sizes), "axes": a} for a in axes]
+        check(text, 12, feeds, runtimes=["onnxruntime"])
+
+
+@pytest.mark.parametrize("opset", [12, 9])
+def test_no_axes_and_all_axes_computed_at_run_time(opset: int, check: Check) -> None:
+    x, none = floats(2, 1, 3), np.zeros(0, np.int64)
+    for noop, rank, want in ((0, 0, "ReduceSum"), (1, 3, "Identity")):
+        body = f"ReduceSum<keepdims = 0, noop_with_empty_axes = {noop}>(x, axes)"
+        text = at_run_time(18, body, "N,1,L", "0", rank)
+        check(text, opset, [{"x": x, "axes": none}], want=[want], rtol=1e-6)
+    text = at_run_time(18, "ReduceMax<keepdims = 0>(x, axes)", "N,1,L", "3", 0)
+    axes = np.array([2, 0, -2], np.int64)
+    check(text, opset, [{"x": x, "axes": axes}], want=["ReduceMax"])
+
+
 def test_axes_computed_at_run_time_are_refused(refusal: Refusal) -> None:
-    run_time = """<ir_version: 8, opset_import: ["": 13]>
-        g (float[N,1,4] x, int64[1] axes) => (float[A,B] y) {y = Squeeze(x, axes)}"""
-    assert "computed at run time" in refusal(run_time, 12)
+    squeeze = at_run_time(13, "Squeeze(x, axes)", "N,1,4", "K", 2)
+    assert "how many is not known" in refusal(squeeze, 12)
+    two = at_run_time(18, "ReduceSum(x, axes)", "N,1,4", "2", 3)
+    assert "computed at run time" in refusal(two, 12)
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,7 @@ def unary(kind: str, body: str, opset: int, constants: str = "", more: str = "")
 def test_integers_are_clipped(kind: str, body: str, check: Check) -> None:
     constants = f"<{kind} a = {{2}}, {kind} b = {{5}}>"
     x = np.array([[0, 2, 3], [5, 6, 100]], kind)
-    runtimes = ["reference"] if kind == "uint64" else ["onnxruntime", "reference"]
-    check(unary(kind, body, 13, constants), 9, [{"x": x}], runtimes=runtimes)
+    check(unary(kind, body, 13, constants), 9, [{"x": x}])
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,89 @@ def test_sizes_that_pad_by_themselves(op: str, check: Check) -> None:
     check(pool(op, attributes, "L"), 9, [{"x": x}], want=[op], rtol=1e-6, runtimes=["onnxruntime"])
 
 
-@pytest.mark.parametrize(("op", "opset"), [("MaxPool", 9), ("AveragePool", 18), ("LpPool", 17)])
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(["AveragePool", "LpPool"]),
+    st.integers(1, 3).flatmap(
+        lambda n: st.lists(
+            st.tuples(
+                st.integers(1, 3),  # kernel
+                st.integers(1, 3),  # stride
+                st.integers(1, 3),  # dilation
+                st.integers(0, 2),  # pads
+                st.integers(0, 2),
+                st.integers(5, 9),  # size
+            ),
+            min_size=n,
+            max_size=n,
+        )
+    ),
+    st.sampled_from(["", "", "VALID"]),
+    st.booleans(),
+    st.booleans(),
+    st.integers(1, 3),
+    st.sampled_from(["N,2", "N,C", "0,2"]),
+    st.booleans(),
+)
+def test_dilated_windows(
+    op: str,
+    axes: list[tuple[int, int, int, int, int, int]],
+    automatic: str,
+    ceil: bool,
+    include: bool,
+    p: int,
+    front: str,
+    known: bool,
+) -> None:
+    axes = [(k, s, d, b % k, e % k, max(n, (k - 1) * max(d, 2) + 1)) for k, s, d, b, e, n in axes]
+    axes[0] = (*axes[0][:2], 2, *axes[0][3:])  # some axis is dilated
+    kernel, strides, dilations, begins, ends, sizes = (list(v) for v in zip(*axes, strict=True))
+    attributes = f"kernel_shape = {kernel}, strides = {strides}, dilations = {dilations}"
+    attributes += f', auto_pad = "{automatic}"' if automatic else f", pads = {begins + ends}"
+    attributes += f", ceil_mode = {int(ceil)}"
+    attributes += f", count_include_pad = {int(include)}" if op == "AveragePool" else f", p = {p}"
+    spatial = ",".join(map(str, sizes)) if known else ",".join("XYZ"[: len(sizes)])
+    out = ",".join("RSTUV"[: 2 + len(sizes)])
+    model = onnx.parser.parse_model(
+        f"""<ir_version: 10, opset_import: ["": 19]> g (float[{front},{spatial}] x)
+        => (float[{out}] y) {{y = {op}<{attributes}>(x)}}"""
+    )
+    shape = (0 if front == "0,2" else 2, 2, *sizes)
+    x = np.random.default_rng(len(sizes)).standard_normal(shape).astype(np.float32)
+    before = run_model(model, {"x": x})[0]
+    for opset in (17, 11, 9):
+        done = lower(model, opset)
+        if done.refusals:
+            assert ceil and not known
+            assert "size of the axis is not known" in done.refusals[0].reason
+            continue
+        assert done.rounds
+        onnx.checker.check_model(done.model, full_check=True)
+        assert "Conv" in [n.op_type for n in done.model.graph.node]
+        have = run_model(done.model, {"x": x})[0]
+        np.testing.assert_allclose(have.astype(float), before.astype(float), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("op", ["AveragePool", "LpPool"])
+def test_dilated_windows_of_half_precision(op: str) -> None:
+    """Sums of float16 would overflow where the average does not."""
+    text = pool(op, "kernel_shape = [3], dilations = [2], pads = [2, 2]", "L", 19, "float16")
+    done = lower(onnx.parser.parse_model(text), 11)
+    assert not done.refusals
+    x = np.full((1, 2, 9), 30000 if op == "AveragePool" else 200, np.float16)
+    have = run_model(done.model, {"x": x})[0]
+    want = x if op == "AveragePool" else 200 * np.sqrt([2, 2, 3, 3, 3, 3, 3, 2, 2])
+    np.testing.assert_allclose(have.astype(float), np.broadcast_to(want, x.shape), rtol=1e-3)
+    assert have.dtype == np.float16
+
+
+@pytest.mark.parametrize("op", ["AveragePool", "LpPool"])
+def test_dilated_windows_that_pad_by_themselves(op: str, refusal: Refusal) -> None:
+    text = pool(op, 'kernel_shape = [3], dilations = [2], auto_pad = "SAME_UPPER"', "9", 19)
+    assert "state the pads" in refusal(text, 17)
+
+
+@pytest.mark.parametrize(("op", "opset"), [("MaxPool", 9)])
 def test_dilations(op: str, opset: int, check: Check, refusal: Refusal) -> None:
     x = np.random.default_rng(2).standard_normal((1, 2, 8)).astype(np.float32)
     one = pool(op, "kernel_shape = [2], dilations = [1]", "L")

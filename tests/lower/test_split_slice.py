@@ -32,6 +32,13 @@ def test_num_outputs_of_a_known_size(size: int, opset: int, check: Check) -> Non
     check(text, opset, [{"x": floats(n, size)} for n in (2, 1, 0)], want=["Split"])
 
 
+def test_more_outputs_than_there_is_in_a_branch_not_taken(check: Check) -> None:
+    text = """<ir_version: 8, opset_import: ["": 18]> g (bool c, float[5] x) => (float[A] y) {
+        y = If(c) <then_branch = t () => (float[E] e) { e, f, g, h = Split<num_outputs = 4>(x) },
+                   else_branch = e () => (float[F] i) { i = Identity(x) }> }"""
+    check(text, 11, [{"c": np.array(False), "x": floats(5)}], runtimes=["onnxruntime"])
+
+
 @pytest.mark.parametrize("opset", [17, 12, 11])
 def test_num_outputs_of_a_size_known_at_run_time(opset: int, check: Check) -> None:
     text = split("N,4", "Split<num_outputs = 3>(x)")

@@ -56,6 +56,12 @@ def test_an_old_model_that_the_target_takes_stays() -> None:
     assert skip_reasons(RaiseOpset(), text, target="trt-8.6") == []
 
 
+@pytest.mark.parametrize("wanted", [None, 13])
+def test_a_model_of_other_domains_alone_stays(wanted: int | None) -> None:
+    text = '<ir_version: 8, opset_import: ["my" : 1]> g (float[N] x) => (float[N] y) {y = my.f (x)}'
+    assert skip_reasons(RaiseOpset(opset=wanted), text, target="trt-7.2") == []
+
+
 LAYERS = """<ir_version: 7, opset_import: ["" : 9]>
 g (float[N, 3, 4, 4] x) => (float[A, B, C, D] y, float[N, 3, 4, 4] p) <float[4] s = {1, 1, 2, 2}> {
     [up] u = Upsample <mode = "linear"> (x, s)

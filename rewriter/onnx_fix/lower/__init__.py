@@ -14,9 +14,17 @@ from typing import TypeVar
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, numpy_helper
+from onnx import (
+    AttributeProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    ValueInfoProto,
+    numpy_helper,
+)
 
 from onnx_fix.load import opset_of
+from onnx_fix.lower.ir_version import lowered_ir_version
 from onnx_fix.lower.node import LowNode, Refused, since
 from onnx_fix.lower.table import LOWEST, table
 from onnx_fix.model import Model
@@ -29,6 +37,8 @@ Place = tuple[tuple[str, str], ...]
 of tensors are unique on the way from the main graph to it, and not beyond."""
 
 T = TypeVar("T")
+
+_SMALL_BYTES = 1 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,45 +62,63 @@ class Lowered:
     model: ModelProto
     rewritten: dict[str, int]
     refusals: tuple[Refusal, ...]
+    by_other_ops: bool = False
+    """Whether a rule said so."""
 
     @property
     def rounds(self) -> bool:
         """Whether some op was written by its definition, which may round otherwise."""
-        return any((since(op, LOWEST) is None) for op in self.rewritten)
+        return self.by_other_ops or any((since(op, LOWEST) is None) for op in self.rewritten)
 
 
-def lower(model: ModelProto, opset: int, *, pass_name: str = "lower-opset") -> Lowered:
+def lower(
+    model: ModelProto,
+    opset: int,
+    *,
+    pass_name: str = "lower-opset",
+    ir_version: int | None = None,
+) -> Lowered:
     """Write a model for the operator set ``opset`` of the default domain.
+
+    The IR version goes down with it, as far as the model does not need a newer one.
 
     Args:
         model: Never changed. Weights may be stubs: only small constants are read. Functions must
             have been inlined.
         opset: ``LOWEST`` (9) or later, and not above that of the model.
         pass_name: What new nodes are signed with.
+        ir_version: That of the result, where it is not the one that goes with ``opset``.
     """
     highest = opset_of(model.opset_import)
     if not LOWEST <= opset <= highest:
         raise ValueError(f"cannot lower opset {highest} to {opset}")
     proto = ModelProto()
     proto.CopyFrom(model)
-    work = _Work(proto, pass_name)
+    if opset < highest and ir_version is None:
+        ir_version = lowered_ir_version(model, opset)
+    work = _Work(proto, pass_name, ir_version or model.ir_version)
     for version in range(highest, opset, -1):
         work.step(version)
+    if opset < highest:
+        work.state_scans()
     if work.refusals:
         return Lowered(model, {}, tuple(work.refusals))
     for entry in proto.opset_import:
         if entry.domain in STANDARD_DOMAINS:
             entry.version = opset
-    return Lowered(proto, work.rewritten, ())
+    proto.ir_version = work.ir_version
+    return Lowered(proto, work.rewritten, (), work.by_other_ops)
 
 
 class _Work:
     """A model on its way down."""
 
-    def __init__(self, proto: ModelProto, pass_name: str) -> None:
+    def __init__(self, proto: ModelProto, pass_name: str, ir_version: int) -> None:
         self.proto = proto
+        self.ir_version = ir_version
         self._pass_name = pass_name
         self.rewritten: dict[str, int] = {}
+        self.by_other_ops = False
         self.refusals: list[Refusal] = []
         self._names = {n for g in _graphs(proto.graph) for n in _names(g)}
         self._counts: dict[str, int] = {}
@@ -106,9 +134,34 @@ class _Work:
         for entry in self.proto.opset_import:
             if entry.domain in STANDARD_DOMAINS:
                 entry.version = version
+        self.state_scans()
         changed = self._graph(self.proto.graph, version, "", ())
         if changed:
             self._stale, self._full = True, None
+
+    def state_scans(self) -> None:
+        """State the types of what goes into a Scan, and of what its body gives.
+
+        onnxruntime runs a Scan only where it knows the ranks, and infers less of older ops than of
+        newer ones. It is done before each step, while more is known.
+        """
+        for place, graph in _placed(self.proto.graph):
+            for node in graph.node:
+                if node.op_type == "Scan" and node.domain in STANDARD_DOMAINS:
+                    self._state_inputs(place, graph, node)
+                    for inner, body in _inside(node, place):
+                        for value in filter(_is_open, body.output):
+                            _state(value, self._type(inner, value.name))
+
+    def _state_inputs(self, place: Place, graph: GraphProto, node: NodeProto) -> None:
+        stated = {v.name for v in (*graph.input, *graph.output, *graph.value_info)}
+        made = {o for n in graph.node for o in n.output}
+        for name in node.input:
+            value = ValueInfoProto(name=name)
+            if name in made - stated:
+                _state(value, self._type(place, name))
+            if value.HasField("type"):
+                graph.value_info.append(value)
 
     def _graph(self, graph: GraphProto, version: int, path: str, place: Place) -> bool:
         nodes: list[NodeProto] = []
@@ -144,6 +197,7 @@ class _Work:
             self._fresh,
             partial(self._full_type, place),
             partial(self._type_inside, place, node),
+            ir_version=self.ir_version,
         )
         try:
             if rule is None:
@@ -156,6 +210,7 @@ class _Work:
             return None
         if len(written) == 1 and written[0] == node:
             return None
+        self.by_other_ops |= low.rounds
         self._name_apart(written)
         self.rewritten[node.op_type] = self.rewritten.get(node.op_type, 0) + 1
         for made in written:
@@ -164,7 +219,7 @@ class _Work:
                     made,
                     pass_name=self._pass_name,
                     came_from=f"{path}:{label}" if path else label,
-                    ir_version=self.proto.ir_version,
+                    ir_version=self.ir_version,
                 )
         self._take_in(place, written)
         return written
@@ -195,13 +250,27 @@ class _Work:
             # What is known stays true: a tensor has one type, however its node is written.
             self._infer()
             found = _seen_from(place, name, self._types)
-        return found or TypeInfo()
+        known = found or TypeInfo()
+        return known if known.shape is not None else self._by_onnx(place, name, known)
+
+    def _by_onnx(self, place: Place, name: str, known: TypeInfo) -> TypeInfo:
+        """What onnx infers: it follows what a Scan or a Loop hands to a body without types."""
+        full = self._full_type(place, name)
+        if full is None or full.WhichOneof("value") != "tensor_type":
+            return known
+        tensor = full.tensor_type
+        if known.dtype not in (None, tensor.elem_type):
+            return known
+        if not tensor.HasField("shape"):
+            return TypeInfo(tensor.elem_type or None)
+        dims = tuple(d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim)
+        return TypeInfo(tensor.elem_type or None, dims)
 
     def _full_type(self, place: Place, name: str) -> onnx.TypeProto | None:
         """A type as onnx infers it: asked by the few rules that meet sequences and optionals."""
         if self._full is None:
             try:
-                inferred = onnx.shape_inference.infer_shapes(self.proto)
+                inferred = onnx.shape_inference.infer_shapes(self._self_contained(), data_prop=True)
             except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
                 inferred = self.proto
             self._full = {
@@ -213,6 +282,26 @@ class _Work:
                 for inner, graph in _placed(inferred.graph)
             }
         return _seen_from(place, name, self._full)
+
+    def _self_contained(self) -> ModelProto:
+        """The model, small constants repeated in the bodies that read them: inference does not
+        look for values around a body."""
+        if len(self._constants) == 1:
+            return self.proto
+        copy = ModelProto()
+        copy.CopyFrom(self.proto)
+        for place, graph in _placed(copy.graph):
+            inside = {o for n in graph.node for o in n.output} | {v.name for v in graph.input}
+            read = {i for n in graph.node for i in n.input} - inside if place else set()
+            for name in sorted(read - {""}):
+                found = _seen_from(place, name, self._constants)
+                if found is None or found.ByteSize() > _SMALL_BYTES:
+                    continue
+                if isinstance(found, NodeProto):
+                    graph.node.insert(0, found)
+                else:
+                    graph.initializer.append(found)
+        return copy
 
     def _type_inside(
         self, place: Place, node: NodeProto, attribute: str, name: str
@@ -247,6 +336,22 @@ class _Work:
             name = f"{base}_{self._counts[base]}"
         self._names.add(name)
         return name
+
+
+def _is_open(value: ValueInfoProto) -> bool:
+    """Whether a value, as far as it is a tensor, states no shape."""
+    kind = value.type.WhichOneof("value")
+    return kind is None or (kind == "tensor_type" and not value.type.tensor_type.HasField("shape"))
+
+
+def _state(value: ValueInfoProto, info: TypeInfo) -> None:
+    """Write what is known of a value."""
+    if info.dtype is None or info.shape is None:
+        return
+    if value.type.tensor_type.elem_type not in (0, info.dtype):
+        return
+    dims = [d if isinstance(d, int) else None for d in info.shape]
+    value.type.CopyFrom(onnx.helper.make_tensor_type_proto(info.dtype, dims))
 
 
 def _constant(node: NodeProto) -> NDArray[np.generic] | None:

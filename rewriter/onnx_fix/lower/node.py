@@ -24,7 +24,9 @@ class LowNode:
     ``types`` gives what is known of a tensor by name, ``value`` the value of a small constant by
     name (None for a run-time tensor), ``fresh`` a tensor name that nothing else has, ``full`` the
     type of a value that may be a sequence or an optional, None where it is not known; ``inside``
-    is the same for a value of the graph that an attribute holds.
+    is the same for a value of the graph that an attribute holds. ``ir_version`` is that of the
+    model when it is lowered. A rule sets ``rounds`` where it writes an op that exists below by
+    others, so that results may round otherwise.
     """
 
     proto: NodeProto
@@ -35,6 +37,8 @@ class LowNode:
     full: Callable[[str], TypeProto | None] = lambda _: None
     inside: Callable[[str, str], TypeProto | None] = lambda _attribute, _name: None
     made: list[NodeProto] = field(default_factory=list)
+    ir_version: int = onnx.IR_VERSION
+    rounds: bool = False
 
     # -- asking ----------------------------------------------------------------------------------
 

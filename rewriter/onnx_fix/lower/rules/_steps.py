@@ -203,6 +203,22 @@ def integer(low: LowNode, name: str, default: int) -> int:
     return value
 
 
+def select(low: LowNode, condition: str, yes: str, no: str, dtype: int) -> str:
+    """Where, spelled so that onnxruntime has kernels for it.
+
+    It has none for 16-bit integers, which go through int32, and for uint64, where one of both
+    summands is zero.
+    """
+    if dtype in (TensorProto.INT16, TensorProto.UINT16):
+        wide = [low.add("Cast", x, to=TensorProto.INT32) for x in (yes, no)]
+        return low.add("Cast", low.add("Where", condition, *wide), to=dtype)
+    if dtype != TensorProto.UINT64:
+        return low.add("Where", condition, yes, no)
+    masks = condition, low.add("Not", condition)
+    a, b = (low.add("Cast", mask, to=dtype) for mask in masks)
+    return low.add("Add", low.add("Mul", yes, a), low.add("Mul", no, b))
+
+
 def unsqueeze(low: LowNode, x: str, axes: Sequence[int]) -> str:
     """Unsqueeze as the lower operator set spells it."""
     if low.opset - 1 >= 13:
@@ -238,3 +254,20 @@ def counting(low: LowNode, size: str) -> str:
         "ConstantOfShape", size, value=helper.make_tensor("value", TensorProto.INT64, [1], [1])
     )
     return squeeze(low, low.add("NonZero", ones), [0])
+
+
+def copies_zeros(low: LowNode, data: str, rank: int) -> str:
+    """A tensor that Reshape gives sizes of zero, though a zero copies a size of the input.
+
+    It gets the sizes (n, 0, 0, ...) if it is empty and (n, 1, 1, ...) if it is not.
+    """
+    if rank < 1:
+        return data
+    if rank == 1:
+        return low.add("Reshape", data, low.const([-1], TensorProto.INT64))
+    lined = low.add("Reshape", data, low.const([-1] + [1] * (rank - 1), TensorProto.INT64))
+    count = low.add("Reshape", low.add("Size", data), low.const([1], TensorProto.INT64))
+    ends = low.add("Concat", *[count] * (rank - 1), axis=0)
+    starts = low.const([0] * (rank - 1), TensorProto.INT64)
+    axes = low.const(list(range(1, rank)), TensorProto.INT64)
+    return low.add("Slice", lined, starts, ends, axes)

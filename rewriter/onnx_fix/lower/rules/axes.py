@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from onnx import NodeProto, TensorProto
+from onnx import NodeProto, TensorProto, helper
 
 from onnx_fix.lower.node import LowNode, Refused, Rule
-from onnx_fix.lower.rules._steps import integer, keep, known_rank
+from onnx_fix.lower.rules._steps import copies_zeros, integer, keep, known_rank, squeeze
 from onnx_fix.lower.rules._types import types_fit
 
 _REDUCE = (
@@ -60,9 +60,75 @@ def from_front(
     return [a + rank if a < 0 else a for a in axes]
 
 
+def _at_run_time(low: LowNode) -> int | None:
+    """How many axes an input gives at run time; None where it is omitted or constant.
+
+    Raises:
+        Refused: how many it gives is not known.
+    """
+    if not low.input(1) or low.value(low.input(1)) is not None:
+        return None
+    shape = low.types(low.input(1)).shape
+    if shape is None or len(shape) != 1 or not isinstance(shape[0], int):
+        raise Refused(
+            f"the axes '{low.input(1)}' are computed at run time, and how many is not known"
+        )
+    return shape[0]
+
+
+def _axes_of(low: LowNode, rank: str) -> str:
+    """The axes of the second input counted from the front; ``rank`` is a tensor of shape (1,)."""
+    axes = low.input(1)
+    negative = low.add("Less", axes, low.const(0, TensorProto.INT64))
+    return low.add("Where", negative, low.add("Add", axes, rank), axes)
+
+
+def _int64s(low: LowNode, size: str, value: int) -> str:
+    tensor = helper.make_tensor("value", TensorProto.INT64, [1], [value])
+    return low.add("ConstantOfShape", size, value=tensor)
+
+
+def _others(low: LowNode, rank: str, axes: str, count: int) -> str:
+    """The axes of a tensor of some rank that are not among ``count`` axes."""
+    scatter = "ScatterElements" if low.opset - 1 >= 11 else "Scatter"
+    ones = low.const([1] * count, TensorProto.INT64)
+    marked = low.add(scatter, _int64s(low, rank, 0), axes, ones, axis=0)
+    rest = low.add("Equal", marked, low.const(0, TensorProto.INT64))
+    return squeeze(low, low.add("NonZero", rest), [0])
+
+
+def _reshaped(low: LowNode, data: str, shape: str, rank: int, full: bool) -> str:
+    """Reshape to a shape computed at run time; with ``full`` the data has an element."""
+    return low.add("Reshape", data if full else copies_zeros(low, data, rank), shape)
+
+
+def _is_full(low: LowNode) -> bool:
+    shape = low.types(low.input(0)).shape
+    return shape is not None and all(isinstance(d, int) and d > 0 for d in shape)
+
+
+def _by_reshape(low: LowNode, count: int) -> list[NodeProto]:
+    """Squeeze and Unsqueeze along axes computed at run time: only the shape changes."""
+    data, rank = low.input(0), known_rank(low, 0)
+    shape = low.add("Shape", data)
+    if low.op == "Squeeze":
+        whole, made = low.const([rank], TensorProto.INT64), rank - count
+        others = _others(low, whole, _axes_of(low, whole), count)
+        new = low.add("Gather", shape, others, axis=0)
+    else:
+        whole, made = low.const([rank + count], TensorProto.INT64), rank + count
+        others = _others(low, whole, _axes_of(low, whole), count)
+        scatter = "ScatterElements" if low.opset - 1 >= 11 else "Scatter"
+        new = low.add(scatter, _int64s(low, whole, 1), others, shape, axis=0)
+    return low.result(_reshaped(low, data, new, made, _is_full(low)))
+
+
 def _axes_to_attribute(low: LowNode) -> list[NodeProto]:
     """Squeeze 13 and Unsqueeze 13."""
     types_fit(low)
+    count = _at_run_time(low)
+    if count is not None and low.dtype(1) == TensorProto.INT64:
+        return _by_reshape(low, count)
     return low.result(low.copy(inputs=[low.input(0)], axes=axes_input(low, 1)))
 
 
@@ -88,14 +154,43 @@ def _reduce(low: LowNode) -> list[NodeProto]:
     """ReduceSum 13 and Reduce 18: the input ``axes`` becomes an attribute.
 
     Without axes ``noop_with_empty_axes`` says whether all are reduced or none; then what is left
-    of the op is done for each element.
+    of the op is done for each element. Axes computed at run time are none, all, or one: then the
+    axes before and after it are each made one.
     """
     types_fit(low)
-    axes = axes_input(low, 1)
+    count = _at_run_time(low)
+    if count == 1:
+        return _reduce_one(low)
+    if count and count == low.rank(0):
+        return low.result(low.copy(inputs=[low.input(0)], drop=["noop_with_empty_axes"]))
+    axes = [] if count == 0 else axes_input(low, 1)
     if axes or not integer(low, "noop_with_empty_axes", 0):
         plain = low.copy(inputs=[low.input(0)], drop=["noop_with_empty_axes"], axes=axes or None)
         return low.result(plain)
     return _each_element(low)
+
+
+def _reduce_one(low: LowNode) -> list[NodeProto]:
+    """Along one axis computed at run time."""
+    data, rank, full = low.input(0), known_rank(low, 0), _is_full(low)
+    shape, whole = low.add("Shape", data), low.const([rank], TensorProto.INT64)
+    axis, ones = _axes_of(low, whole), low.const([1] * rank, TensorProto.INT64)
+    places = low.const(list(range(rank)), TensorProto.INT64)
+    merged = []
+    for comparison in ("Less", "Greater"):
+        kept = low.add("Where", low.add(comparison, places, axis), shape, ones)
+        merged.append(low.add("ReduceProd", kept, axes=[0], keepdims=1))
+    size = low.add("Gather", shape, axis, axis=0)
+    three = low.add("Concat", merged[0], size, merged[1], axis=0)
+    reduced = low.fresh(f"{low.proto.output[0]}/reduced")
+    inputs, drop = [_reshaped(low, data, three, 3, full)], ["noop_with_empty_axes"]
+    low.made.append(low.copy(inputs=inputs, outputs=[reduced], drop=drop, axes=[1], keepdims=0))
+    if integer(low, "keepdims", 1):
+        new = low.add("Where", low.add("Equal", places, axis), ones, shape)
+    else:
+        new = low.add("Gather", shape, _others(low, whole, axis, 1), axis=0)
+    kept_rank = rank if integer(low, "keepdims", 1) else rank - 1
+    return low.result(_reshaped(low, reduced, new, kept_rank, full))
 
 
 def _each_element(low: LowNode) -> list[NodeProto]:

@@ -69,28 +69,39 @@ def _shift_types(low: LowNode) -> list[NodeProto]:
     """28 to 11: signed integers were added, and shifts by the width or more were defined.
 
     To the left it is a product that wraps around. To the right it is the shift of the unsigned
-    number of the same width, and for a negative one of its complement -1 - x, both ways.
+    number of the same width, and for a negative one of its complement -1 - x, both ways. Numbers of
+    8 and 16 bits go through int32.
     """
     dtype, right = known_dtype(low, 0), low.attr("direction") == "RIGHT"
     if dtype in UNSIGNED and _inside(low, dtype):
         return keep(low)
-    x, (by, valid), zero = low.input(0), _amount(low, dtype), low.const(0, dtype)
+    x, (by, valid) = low.input(0), _amount(low, dtype)
+    if dtype in (TensorProto.INT8, TensorProto.INT16):
+        wide = low.add("Cast", x, to=TensorProto.INT32)
+        shifted = _shift_signed(low, wide, by, valid, TensorProto.INT32, right)
+        return ending(low, "Cast", shifted, to=dtype)
     if dtype in UNSIGNED:
         amount = low.add("Cast", by, to=dtype)
         shifted = low.add("BitShift", x, amount, direction="RIGHT" if right else "LEFT")
         return ending(low, "Mul", shifted, low.add("Cast", valid, to=dtype))
+    return low.result(_shift_signed(low, x, by, valid, dtype, right))
+
+
+def _shift_signed(low: LowNode, x: str, by: str, valid: str, dtype: int, right: bool) -> str:
+    """A shift of int32 or int64."""
+    zero = low.const(0, dtype)
     if not right:
         kind = helper.tensor_dtype_to_np_dtype(dtype)
         powers = np.array([1 << i for i in range(_BITS[dtype])], np.uint64).astype(kind)
         shifted = low.add("Mul", x, low.add("Gather", low.const(powers), by, axis=0))
-        return ending(low, "Where", valid, shifted, zero)
+        return low.add("Where", valid, shifted, zero)
     minus, negative = low.const(-1, dtype), low.add("Less", x, zero)
     unsigned = int(TensorProto.DataType.Value(f"UINT{_BITS[dtype]}"))
     above = low.add("Where", negative, low.add("Sub", minus, x), x)
     wide, amount = low.add("Cast", above, to=unsigned), low.add("Cast", by, to=unsigned)
     moved = low.add("Cast", low.add("BitShift", wide, amount, direction="RIGHT"), to=dtype)
     moved = low.add("Where", valid, moved, zero)
-    return ending(low, "Where", negative, low.add("Sub", minus, moved), moved)
+    return low.add("Where", negative, low.add("Sub", minus, moved), moved)
 
 
 def _bitwise(low: LowNode) -> list[NodeProto]:

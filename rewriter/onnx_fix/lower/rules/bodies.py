@@ -32,20 +32,37 @@ def body(low: LowNode) -> list[NodeProto]:
     Raises:
         Refused: the schema gives none for these types, or an op of it cannot be lowered.
     """
+    graph = body_at(low, low.opset - 1)
+    if graph is None:
+        raise Refused(f"{low.op} does not exist before opset {low.opset}, and has no function body")
+    return _spliced(low, graph)
+
+
+def body_at(low: LowNode, opset: int) -> GraphProto | None:
+    """The function body that the schema of a node gives, in ops of ``opset``.
+
+    Its inputs and outputs stand in the order of the node's, under names of its own; outputs that
+    the node omits are made by nothing. None where the schema gives no body for these types.
+
+    Raises:
+        Refused: there is one, but an op of it cannot be written for ``opset``.
+    """
     found = list(_bodies(low))
     if not found:
-        raise Refused(f"{low.op} does not exist before opset {low.opset}, and has no function body")
-    below = [(k, f) for k, f in found if k < low.opset and _unchanged(f, k, low.opset - 1)]
+        return None
+    below = [(k, f) for k, f in found if k <= opset and _unchanged(f, k, opset)]
     if below:
-        graph = _graph(low, max(below, key=lambda item: item[0])[1])
-    else:
-        above = [(k, f) for k, f in found if k >= low.opset]
-        if not above:
-            raise Refused(
-                f"the function body of {low.op} has ops that changed before opset {low.opset}"
-            )
-        graph = _lowered(low, *min(above, key=lambda item: item[0]))
-    return _spliced(low, graph)
+        return _graph(low, max(below, key=lambda item: item[0])[1])
+    older = [(k, f) for k, f in found if k < opset]
+    for version, function in sorted(older, key=lambda item: -item[0]):
+        if _means_the_same(low, version, function, opset):
+            return _graph(low, function)
+    above = [(k, f) for k, f in found if k > opset]
+    if not above:
+        raise Refused(
+            f"the function body of {low.op} has ops that changed before opset {opset + 1}"
+        )
+    return _lowered(low, *min(above, key=lambda item: item[0]), opset)
 
 
 def _bodies(low: LowNode) -> Iterator[tuple[int, FunctionProto]]:
@@ -89,6 +106,16 @@ def _unchanged(function: FunctionProto, opset: int, below: int) -> bool:
     return all(
         since(n.op_type, opset) == since(n.op_type, below) for n in _every(list(function.node))
     )
+
+
+def _means_the_same(low: LowNode, version: int, function: FunctionProto, opset: int) -> bool:
+    """Whether the nodes of a body, read by the rules of a later operator set, stay what they are
+    when they are lowered to that of the body."""
+    graph = _closed(low, function)
+    wanted = list(graph.node)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+    lowered = lower(model, version)
+    return not lowered.refusals and list(lowered.model.graph.node) == wanted
 
 
 def _filled(low: LowNode, function: FunctionProto) -> list[NodeProto]:
@@ -154,7 +181,8 @@ def reads(node: NodeProto) -> Iterator[str]:
             yield from (value.name for value in inner.output)
 
 
-def _lowered(low: LowNode, opset: int, function: FunctionProto) -> GraphProto:
+def _closed(low: LowNode, function: FunctionProto) -> GraphProto:
+    """The body as a graph that stands by itself: constants as initializers, no omitted input."""
     graph = _graph(low, function)
     inputs = {v.name: low.input(i) for i, v in enumerate(graph.input)}
     alive = {name for node in graph.node for name in reads(node)}
@@ -166,11 +194,16 @@ def _lowered(low: LowNode, opset: int, function: FunctionProto) -> GraphProto:
     for node in _every(list(graph.node)):
         node.input[:] = ["" if name in omitted else name for name in node.input]
     kept = [v for v in graph.output if any(v.name in n.output for n in graph.node)]
-    outputs = [v.name for v in graph.output]
     del graph.output[:]
     graph.output.extend(kept)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
-    lowered = lower(model, low.opset - 1)
+    return graph
+
+
+def _lowered(low: LowNode, version: int, function: FunctionProto, opset: int) -> GraphProto:
+    outputs = list(function.output)
+    graph = _closed(low, function)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", version)])
+    lowered = lower(model, opset, ir_version=low.ir_version)
     if lowered.refusals:
         first = lowered.refusals[0]
         raise Refused(

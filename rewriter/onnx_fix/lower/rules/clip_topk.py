@@ -6,7 +6,7 @@ import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
 from onnx_fix.lower.node import LowNode, Refused, Rule, make_attribute
-from onnx_fix.lower.rules._steps import integer, known_dtype
+from onnx_fix.lower.rules._steps import integer, known_dtype, select
 from onnx_fix.lower.rules._types import FLOATS, INTEGERS, WIDER_FLOAT, takes, types_fit
 from onnx_fix.lower.rules.axes import from_front
 
@@ -38,7 +38,7 @@ def _select_bounds(low: LowNode) -> list[NodeProto]:
             largest = _LARGEST[dtype]
             bound = low.const(-largest if index == 1 else largest, dtype)
         if bound:
-            data = low.add("Where", low.add(comparison, data, bound), bound, data)
+            data = select(low, low.add(comparison, data, bound), bound, data, dtype)
     return low.result(data)
 
 

@@ -1,4 +1,4 @@
-"""If, Loop, Scan, sequences, optionals, strings, images and signals.
+"""If, Loop, Scan, sequences, optionals, strings and images.
 
 If, Loop and Scan only learned types: element types since opset 16, sequences with 13, optionals
 with 16. What their bodies hold is lowered node by node.
@@ -11,7 +11,7 @@ from dataclasses import replace
 from onnx import AttributeProto, NodeProto, TypeProto
 
 from onnx_fix.lower.node import LowNode, Refused, Rule, make_attribute
-from onnx_fix.lower.rules._steps import integer, keep, known_rank, missing, same
+from onnx_fix.lower.rules._steps import integer, keep, missing, same
 
 
 def _carried(low: LowNode) -> list[NodeProto]:
@@ -108,17 +108,6 @@ def _optional_alone(low: LowNode) -> list[NodeProto]:
     return low.result(low.const(True) if asks else low.input(0))
 
 
-def _dft_axis(low: LowNode) -> list[NodeProto]:
-    """20 to 17: the axis was an attribute with the default 1, not -2."""
-    axis = int(low.constant(2, "axis").reshape(-1)[0]) if low.input(2) else -2
-    if low.attr("inverse", 0) and low.attr("onesided", 0):
-        raise Refused("DFT has no inverse of a one-sided spectrum before opset 20")
-    if axis < 0:
-        axis += known_rank(low, 0)
-    view = replace(low, proto=low.copy(inputs=list(low.proto.input[:2])))
-    return keep(view, axis=axis)
-
-
 _SEQUENCES = "ONNX had no sequences"
 RULES: dict[tuple[str, int], Rule] = {
     **{
@@ -161,8 +150,4 @@ RULES: dict[tuple[str, int], Rule] = {
         )
     },
     ("ImageDecoder", 20): missing("no other op decodes images"),
-    ("DFT", 20): _dft_axis,
-    ("DFT", 17): missing("no pass writes it in older ops yet"),
-    ("STFT", 17): missing("no pass writes it in older ops yet"),
-    ("MelWeightMatrix", 17): missing("it is folded first where its inputs are constant"),
 }

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from onnx import NodeProto, TensorProto
+import numpy as np
+from onnx import NodeProto, TensorProto, helper
 
 from onnx_fix.lower.node import LowNode, Refused, Rule
-from onnx_fix.lower.rules._steps import integer, keep
+from onnx_fix.lower.rules._steps import dims_of, integer, keep, known_dtype
 from onnx_fix.lower.rules._types import types_fit, unknown_types_fit
 from onnx_fix.lower.rules.axes import cast_back
 from onnx_fix.lower.rules.split_slice import dim
@@ -115,6 +117,137 @@ def _rounded_down(low: LowNode) -> list[NodeProto]:
     return _padded(low, window, ["dilations"])
 
 
+@dataclass(frozen=True)
+class _Sum:
+    """Sums over dilated windows by a Conv with a kernel of ones, and how it is to pad."""
+
+    low: LowNode
+    kernel: list[int]
+    strides: list[int]
+    dilations: list[int]
+    pads: list[int]
+    more: list[int]
+    """The padding at the end that ``ceil_mode`` adds, by axis."""
+
+    def conv(self, data: str, channels: int, dtype: int, padded: bool = False) -> str:
+        """The sums for each of some channels; with ``padded`` the data has the explicit pads."""
+        kind = helper.tensor_dtype_to_np_dtype(dtype)
+        ones = self.low.const(np.ones((channels, 1, *self.kernel), kind))
+        count = len(self.kernel)
+        begins, ends = self.pads[:count], self.pads[count:]
+        if padded:
+            begins, ends = [0] * count, [0] * count
+        return self.low.add(
+            "Conv",
+            data,
+            ones,
+            kernel_shape=self.kernel,
+            strides=self.strides,
+            dilations=self.dilations,
+            group=channels,
+            pads=[*begins, *(e + m for e, m in zip(ends, self.more, strict=True))],
+        )
+
+    def of(self, data: str, dtype: int) -> str:
+        """The sums for all channels; where their number is not known each is a batch entry."""
+        low, channels = self.low, dim(self.low, 0, 1)
+        if channels is not None and channels > 0:
+            return self.conv(data, channels, dtype)
+        axes = range(2, 2 + len(self.kernel))
+        one = low.const([1], TensorProto.INT64)
+        both = low.add("Mul", dims_of(low, data, [0]), dims_of(low, data, [1]))
+        apart = low.add("Concat", both, one, dims_of(low, data, axes), axis=0)
+        sums = self.conv(low.add("Reshape", data, apart), 1, dtype)
+        together = low.add("Concat", dims_of(low, data, [0, 1]), dims_of(low, sums, axes), axis=0)
+        return low.add("Reshape", sums, together)
+
+    def counts(self, include: bool, dtype: int) -> str:
+        """How many elements each window has: of shape (), or (1, 1, ...) as the windows."""
+        low, count = self.low, len(self.kernel)
+        if not any(self.more) and (include or not any(self.pads)):
+            return low.const(math.prod(self.kernel), dtype)
+        sizes = dims_of(low, low.input(0), range(2, 2 + count))
+        if include:
+            added = [self.pads[i] + self.pads[count + i] for i in range(count)]
+            sizes = low.add("Add", sizes, low.const(added, TensorProto.INT64))
+        shape = low.add("Concat", low.const([1, 1], TensorProto.INT64), sizes, axis=0)
+        one = helper.make_tensor("value", dtype, [1], [1.0])
+        ones = low.add("ConstantOfShape", shape, value=one)
+        return self.conv(ones, 1, dtype, padded=include)
+
+
+def _sum(low: LowNode) -> _Sum:
+    kernel = _ints(low, "kernel_shape", ())
+    count = len(kernel)
+    window = _window(low)
+    more = [0] * count
+    if window is not None:
+        more = [_more_padding(low, axis, window) for axis in range(count)]
+    return _Sum(
+        low,
+        kernel,
+        _ints(low, "strides", [1] * count),
+        _ints(low, "dilations", [1] * count),
+        _explicit(low, count),
+        more,
+    )
+
+
+def _explicit(low: LowNode, count: int) -> list[int]:
+    """The padding.
+
+    Raises:
+        Refused: the node pads by itself: the text counts dilations in, and runtimes leave them out.
+    """
+    automatic = low.attr("auto_pad", "NOTSET")
+    if automatic in ("SAME_UPPER", "SAME_LOWER"):
+        raise Refused(
+            f"runtimes do not agree on what {low.op} with dilations pads with {automatic}; state "
+            "the pads"
+        )
+    return _ints(low, "pads", [0] * (2 * count)) if automatic == "NOTSET" else [0] * (2 * count)
+
+
+def _in_float(low: LowNode) -> tuple[str, int]:
+    """The data in a type in which sums do not overflow, and that type."""
+    dtype = known_dtype(low, 0)
+    if dtype != TensorProto.FLOAT16:
+        return low.input(0), dtype
+    return low.add("Cast", low.input(0), to=TensorProto.FLOAT), TensorProto.FLOAT
+
+
+def _out(low: LowNode, name: str, dtype: int) -> list[NodeProto]:
+    low.rounds = True
+    wanted = known_dtype(low, 0)
+    return low.result(name if dtype == wanted else cast_back(low, name, wanted))
+
+
+def _dilated(low: LowNode) -> bool:
+    return any(d != 1 for d in _ints(low, "dilations", ()))
+
+
+def _dilated_average(low: LowNode) -> list[NodeProto]:
+    data, dtype = _in_float(low)
+    sums = _sum(low)
+    counts = sums.counts(bool(integer(low, "count_include_pad", 0)), dtype)
+    return _out(low, low.add("Div", sums.of(data, dtype), counts), dtype)
+
+
+def _dilated_norm(low: LowNode) -> list[NodeProto]:
+    """(sum |x|^p)^(1/p): the padding adds nothing."""
+    data, dtype = _in_float(low)
+    p = integer(low, "p", 2)
+    data = low.add("Mul", data, data) if p == 2 else low.add("Abs", data)
+    if p > 2:
+        data = low.add("Pow", data, low.const(p, dtype))
+    total = _sum(low).of(data, dtype)
+    if p == 2:
+        total = low.add("Sqrt", total)
+    elif p > 2:
+        total = low.add("Pow", total, low.const(1 / p, dtype))
+    return _out(low, total, dtype)
+
+
 def _windows_in_padding(low: LowNode) -> list[NodeProto]:
     """MaxPool 22 and AveragePool 22 do not count a window that starts behind the data."""
     window = _window(low)
@@ -129,13 +262,17 @@ def _windows_in_padding(low: LowNode) -> list[NodeProto]:
 
 
 def _lp_pool_18(low: LowNode) -> list[NodeProto]:
+    """``ceil_mode`` and ``dilations`` did not exist; dilated windows are summed by a Conv."""
     types_fit(low)
-    return _rounded_down(low)
+    return _dilated_norm(low) if _dilated(low) else _rounded_down(low)
 
 
 def _average_pool_19(low: LowNode) -> list[NodeProto]:
+    """``dilations`` did not exist: a Conv sums dilated windows, and the sums are divided by how
+    many elements each has."""
     types_fit(low)
-    _no_dilations(low)
+    if _dilated(low):
+        return _dilated_average(low)
     return low.result(low.copy(drop=["dilations"]))
 
 

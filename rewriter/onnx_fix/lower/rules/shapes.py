@@ -6,7 +6,7 @@ import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
 from onnx_fix.lower.node import LowNode, Refused, Rule
-from onnx_fix.lower.rules._steps import integer, known_dtype, known_rank
+from onnx_fix.lower.rules._steps import copies_zeros, integer, known_dtype, known_rank
 from onnx_fix.lower.rules._types import types_fit
 from onnx_fix.lower.rules.axes import INT64_MAX
 from onnx_fix.lower.rules.split_slice import dim
@@ -63,15 +63,7 @@ def _reshape_14(low: LowNode) -> list[NodeProto]:
             "allowzero is set, and neither the sizes of the input nor the rank of the output are "
             "known"
         )
-    data = low.input(0)
-    if rank > 1:
-        lined = low.add("Reshape", data, low.const([-1] + [1] * (rank - 1), _INT64))
-        count = low.add("Reshape", low.add("Size", data), low.const([1], _INT64))
-        ends = low.add("Concat", *[count] * (rank - 1), axis=0)
-        starts = low.const([0] * (rank - 1), _INT64)
-        data = low.add("Slice", lined, starts, ends, low.const(list(range(1, rank)), _INT64))
-    elif rank == 1:
-        data = low.add("Reshape", data, low.const([-1], _INT64))
+    data = copies_zeros(low, low.input(0), rank)
     return low.result(low.copy(inputs=[data, low.input(1)], drop=["allowzero"]))
 
 

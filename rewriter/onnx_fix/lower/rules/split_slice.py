@@ -23,7 +23,11 @@ def dim(low: LowNode, index: int, axis: int) -> int | None:
 
 
 def _split_18(low: LowNode) -> list[NodeProto]:
-    """``num_outputs``: parts of equal size, the last one smaller where it does not divide."""
+    """``num_outputs``: parts of equal size, the last one smaller where it does not divide.
+
+    Where even that leaves the last one less than nothing, the branch that holds the node is not
+    taken; the sizes stop at 0 there, as runtimes look at them before they run anything.
+    """
     types_fit(low)
     parts = integer(low, "num_outputs", 0)
     if not parts or low.input(1):
@@ -36,7 +40,7 @@ def _split_18(low: LowNode) -> list[NodeProto]:
         return low.result(low.copy(drop=["num_outputs"]))
     if size is not None:
         chunk = -(-size // parts)
-        sizes = low.const([chunk] * (parts - 1) + [size - chunk * (parts - 1)], _INT64)
+        sizes = low.const([max(0, min(chunk, size - i * chunk)) for i in range(parts)], _INT64)
         return low.result(low.copy(inputs=[low.input(0), sizes], drop=["num_outputs"]))
     total = low.add("Gather", low.add("Shape", low.input(0)), low.const([axis], _INT64), axis=0)
     rounded = low.add("Add", total, low.const([parts - 1], _INT64))

@@ -10,7 +10,7 @@ import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
 from onnx_fix.lower.node import LowNode, Refused, Rule
-from onnx_fix.lower.rules._steps import dtype_name, keep, known_dtype
+from onnx_fix.lower.rules._steps import dtype_name, keep, known_dtype, select
 from onnx_fix.lower.rules._types import FLOATS, INTEGERS, SMALL_INTEGERS, takes, types_fit
 from onnx_fix.lower.rules.axes import cast_back
 
@@ -48,7 +48,7 @@ def _extreme_12(low: LowNode) -> list[NodeProto]:
     comparison = "Greater" if low.op == "Max" else "Less"
     best, *others = low.proto.input
     for other in others:
-        best = low.add("Where", low.add(comparison, best, other), best, other)
+        best = select(low, low.add(comparison, best, other), best, other, dtype)
     return low.result(best)
 
 
@@ -76,7 +76,8 @@ def _pow_12(low: LowNode) -> list[NodeProto]:
     """Base and exponent had one float type.
 
     The exponent is written in the type of the base where that holds it, otherwise both are float64.
-    An integer to a constant power that is no integer type problem is multiplied out.
+    An integer to a constant power is multiplied out. Other powers of int32 that int32 holds are
+    exact in float64, too.
     """
     base, exponent = known_dtype(low, 0), known_dtype(low, 1)
     x, y = low.input(0), low.input(1)
@@ -101,7 +102,12 @@ def _pow_12(low: LowNode) -> list[NodeProto]:
         types_fit(low)
     value = low.value(y)
     power = value.reshape(-1)[0] if value is not None and value.size == 1 else None
-    if value is None or power is None or power != int(power) or not 1 <= power <= _LARGEST_POWER:
+    fixed = power is not None and power == int(power) and 1 <= power <= _LARGEST_POWER
+    within = value is None or all(0 <= v <= _LARGEST_POWER for v in value.reshape(-1).tolist())
+    if not fixed and within and base == _INT32 and exponent in INTEGERS:
+        both = [low.add("Cast", name, to=TensorProto.DOUBLE) for name in (x, y)]
+        return low.result(cast_back(low, low.add("Pow", *both), base))
+    if value is None or power is None or not fixed:
         raise Refused(
             f"Pow takes no {dtype_name(base)} before opset {low.opset}, and the exponent is no "
             f"constant from 1 to {_LARGEST_POWER}"

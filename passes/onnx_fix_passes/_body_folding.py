@@ -1,0 +1,172 @@
+"""The function body of an op, less what is known of the node that it stands for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import GraphProto, NodeProto, TypeProto, helper, numpy_helper
+
+Array = NDArray[np.generic]
+
+_MOST = 64
+"""Values of at most this many elements are computed."""
+
+_RANDOM = frozenset({"Bernoulli", "RandomNormalLike", "RandomUniformLike"})
+_MOVES = frozenset({"Expand", "Reshape"})
+
+
+class Folding:
+    """The nodes of a body that are left, and what the other tensors of it are.
+
+    Sizes that are known, and what is computed from them alone, become ``constants``. What passes a
+    tensor on as it is (Identity, a Cast to its own type, an Expand or Reshape to its own shape) is
+    an alias. CastLike becomes Cast where the type is known. ``types`` holds what is known of the
+    tensors of the body.
+    """
+
+    def __init__(self, body: GraphProto, opset: int, given: dict[str, Array]) -> None:
+        self._opset = opset
+        self.constants: dict[str, Array] = dict(given)
+        self._aliases: dict[str, str] = {}
+        self.types = _types(body, opset, given)
+        made = [node for node in map(self._node, body.node) if node is not None]
+        wanted = {self.name(value.name) for value in body.output}
+        self.nodes: list[NodeProto] = []
+        for node in reversed(made):
+            if wanted & set(node.output):
+                self.nodes.insert(0, node)
+                wanted.update(node.input)
+
+    def name(self, name: str) -> str:
+        """The tensor that carries a value."""
+        while name in self._aliases:
+            name = self._aliases[name]
+        return name
+
+    def dtype(self, name: str) -> int:
+        """The element type of a tensor, 0 where it is not known."""
+        if name in self.constants:
+            return int(helper.np_dtype_to_tensor_dtype(self.constants[name].dtype))
+        return int(self.types.get(name, TypeProto()).tensor_type.elem_type)
+
+    def shape(self, name: str) -> tuple[int | str | None, ...] | None:
+        """What is known of the shape of a tensor."""
+        if name in self.constants:
+            return tuple(self.constants[name].shape)
+        known = self.types.get(name, TypeProto()).tensor_type
+        if not known.HasField("shape"):
+            return None
+        return tuple(
+            d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in known.shape.dim
+        )
+
+    def _node(self, given: NodeProto) -> NodeProto | None:
+        """The node that is left of one of the body, if any."""
+        node = NodeProto()
+        node.CopyFrom(given)
+        node.input[:] = [self.name(name) for name in node.input]
+        if node.op_type == "CastLike" and (to := self.dtype(node.input[1])):
+            node.op_type = "Cast"
+            del node.input[1:]
+            node.attribute.append(helper.make_attribute("to", to))
+        if self._passes_on(node):
+            self._aliases[node.output[0]] = node.input[0]
+            return None
+        value = self._value(node)
+        if value is not None:
+            self.constants[node.output[0]] = value
+            return None
+        return node
+
+    def _passes_on(self, node: NodeProto) -> bool:
+        if node.op_type == "Identity":
+            return True
+        if node.op_type == "Cast":
+            to = next((a.i for a in node.attribute if a.name == "to"), 0)
+            return bool(to) and self.dtype(node.input[0]) == to
+        if node.op_type not in _MOVES:
+            return False
+        before, after = self.shape(node.input[0]), self.shape(node.output[0])
+        return before is not None and before == after and None not in before
+
+    def _value(self, node: NodeProto) -> Array | None:
+        if len(node.output) != 1 or node.op_type in _RANDOM:
+            return None
+        if any(a.type in (a.GRAPH, a.GRAPHS) for a in node.attribute):
+            return None
+        if node.op_type == "Shape":
+            return self._sizes(node)
+        sizes = [d for d in self.shape(node.output[0]) or () if isinstance(d, int)]
+        if math.prod(sizes) > _MOST:
+            return None
+        inputs = [self.constants.get(name) for name in node.input]
+        if not all(v is not None or not name for v, name in zip(inputs, node.input, strict=True)):
+            return None
+        return _evaluated(node, [v for v in inputs if v is not None], self._opset)
+
+    def _sizes(self, node: NodeProto) -> Array | None:
+        shape = self.shape(node.input[0])
+        if shape is None:
+            return None
+        ends = {a.name: a.i for a in node.attribute}
+        part = shape[ends.get("start") : ends.get("end")]
+        known = [d for d in part if isinstance(d, int)]
+        return np.asarray(known, np.int64) if len(known) == len(part) else None
+
+
+def _evaluated(node: NodeProto, values: Sequence[Array], opset: int) -> Array | None:
+    from onnx.reference import ReferenceEvaluator
+
+    names = [name for name in node.input if name]
+    graph = helper.make_graph(
+        [node],
+        "folding",
+        [],
+        [onnx.ValueInfoProto(name=node.output[0])],
+        [
+            numpy_helper.from_array(np.asarray(v), n)
+            for n, v in dict(zip(names, values, strict=True)).items()
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+    try:
+        with np.errstate(all="ignore"):
+            (value,) = ReferenceEvaluator(model).run(None, {})
+    except Exception:
+        # What onnx's reference cannot compute stays a node.
+        return None
+    array = np.asarray(value)
+    return array if array.size <= _MOST and array.dtype.kind not in "OSU" else None
+
+
+def _types(body: GraphProto, opset: int, given: dict[str, Array]) -> dict[str, TypeProto]:
+    """The types of the tensors of a body as onnx infers them."""
+    graph = GraphProto()
+    graph.CopyFrom(body)
+    made = {name for node in graph.node for name in node.output}
+    typed = [v for v in graph.input if v.type.WhichOneof("value")]
+    outputs = [v for v in graph.output if v.name in made]
+    del graph.input[:]
+    del graph.output[:]
+    graph.input.extend(typed)
+    graph.output.extend(outputs)
+    graph.initializer.extend(numpy_helper.from_array(v, name) for name, v in given.items())
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+    try:
+        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
+        inferred = graph
+    known = {
+        v.name: v.type
+        for v in (*inferred.value_info, *inferred.output, *inferred.input)
+        if v.type.WhichOneof("value") == "tensor_type"
+    }
+    for kind in known.values():
+        for dim in kind.tensor_type.shape.dim:
+            if dim.dim_param.startswith("unk__"):
+                dim.ClearField("dim_param")
+    return known

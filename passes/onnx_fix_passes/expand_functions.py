@@ -1,0 +1,213 @@
+"""The pass ``expand-functions``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+from onnx import AttributeProto, NodeProto, numpy_helper
+
+from onnx_fix.contract import Exactness, Mends, Pass, Rewrite, Skip, Stage
+from onnx_fix.emit import Emitter
+from onnx_fix.lower.node import LowNode, Refused
+from onnx_fix.lower.rules.bodies import body_at
+from onnx_fix.registry import menders
+from onnx_fix.scope import Scope, TypeInfo, has_unresolved
+from onnx_fix.target import TensorFacts
+from onnx_fix_passes._body_folding import Folding
+
+_RANDOM = frozenset({"Bernoulli"})
+"""The body draws its numbers otherwise than the op does."""
+
+_NO_BETTER = frozenset({"Clip", "LogSoftmax", "Range", "Softmax", "Softplus"})
+"""The bodies of Clip, Range and of reductions say nothing simpler than the op, that of Softplus
+overflows, and those of Softmax and LogSoftmax are sums that the same releases misread."""
+
+_EXACT = frozenset({"CastLike", "CenterCropPad", "GreaterOrEqual", "LessOrEqual", "PRelu", "Relu"})
+_SMALL = 64
+
+
+@dataclass(frozen=True)
+class ExpandFunctions(Pass):
+    """Write a node as the function body that ONNX itself defines its op by.
+
+    TensorRT does not use these bodies: an op without an importer is refused although ONNX says how
+    it is made of simpler ones. The body is taken in the operator set of the model. Sizes that are
+    known, and what follows from them, are computed; CastLike becomes Cast where the type is known.
+    The other passes go on from there: an op of the body may itself be expanded.
+
+    It runs among the passes that decompose, behind the constants and the lowering: what these mend
+    does not need the many nodes of a body.
+
+    Before:
+        y = Mish (x)
+    After:
+        a = Softplus (x)
+        b = Tanh (a)
+        y = Mul (x, b)
+    Exact:
+        Rounding only: the body is the definition, and its steps round. GreaterOrEqual, LessOrEqual
+        and what only moves or compares is exact. Left alone: ops whose body the schema gives for
+        types that are not known; bodies with If or Loop; random numbers; tensors of a type that
+        the target refuses anywhere; a body with an op that the target has no importer for, no pass
+        replaces and ONNX gives no body for, or with axes that it does not read; reductions, Clip,
+        Range, Softplus, Softmax and LogSoftmax, which a body would not make better.
+    Since: 0.2
+    """
+
+    stage: ClassVar[Stage] = Stage.DECOMPOSE
+    mends: ClassVar[tuple[Mends, ...]] = (
+        Mends("no_importer", "*", "ONNX defines the op by ops that the target takes"),
+        Mends("no_kernel", "Attention"),
+        Mends("opset_semantics", "GroupNormalization"),
+        Mends("outputs_max", "LayerNormalization"),
+    )
+
+    everywhere: bool = False
+    """Also expand nodes that the target takes."""
+
+    def sites(self, scope: Scope) -> Iterator[Rewrite | Skip]:
+        """Propose the body for every node that has one and that the target refuses."""
+        for node in scope.nodes():
+            if has_body(node.op, scope.opset) and (self.everywhere or _against(scope, node)):
+                yield _site(scope, node)
+
+
+def has_body(op: str, opset: int) -> bool:
+    """Whether ONNX defines an op by others, for some types at least."""
+    if op in _NO_BETTER or op.startswith("Reduce"):
+        return False
+    try:
+        # The stubs of onnx do not know these members.
+        schema: Any = onnx.defs.get_schema(op, opset, "")
+    except onnx.defs.SchemaError:
+        return False
+    return bool(schema.has_function or schema.has_context_dependent_function)
+
+
+def _against(scope: Scope, node: gs.Node) -> bool:
+    return any(f.refuses or f.in_doubt for f in scope.judge(node).findings)
+
+
+def _site(scope: Scope, node: gs.Node) -> Rewrite | Skip:
+    if node.op in _RANDOM:
+        return Skip(node, f"the function body of {node.op} draws other random numbers")
+    if has_unresolved(node, *node.attrs):
+        return Skip(node, "an attribute is a parameter of the enclosing function; inline it first")
+    alien = next((t for t in (*node.inputs, *node.outputs) if not _is_taken(scope, t)), None)
+    if alien is not None:
+        return Skip(
+            node,
+            f"{scope.target.name} refuses '{alien.name}' itself for its type or rank, so it would "
+            "refuse the body as well; cast or reshape it in the network",
+        )
+    proto = scope.model.named_proto(node)
+    if proto is None:
+        return Skip(node, "the node cannot be read")
+    known = {t.name: TypeInfo(scope.dtype(t), scope.shape(t)) for t in node.inputs if t.name}
+    values = {
+        t.name: value
+        for t in node.inputs
+        if t.name and (value := scope.constant(t, limit=_SMALL)) is not None
+    }
+    low = LowNode(
+        proto, scope.opset, lambda n: known.get(n, TypeInfo()), values.get, lambda base: base
+    )
+    try:
+        graph = body_at(low, scope.opset)
+    except Refused as refused:
+        return Skip(node, f"its function body cannot be written: {refused}")
+    if graph is None:
+        return Skip(node, f"ONNX gives no function body for {node.op} of these types")
+    if any(a.type in (a.GRAPH, a.GRAPHS) for n in graph.node for a in n.attribute):
+        return Skip(node, f"the function body of {node.op} has an If or a Loop")
+    names = [value.name for value in graph.input]
+    given = {
+        name: values[t.name]
+        for name, t in zip(names, node.inputs, strict=False)
+        if t.name in values
+    }
+    folding = Folding(graph, scope.opset, given)
+    lacking = _lacking(scope, folding)
+    if lacking:
+        return Skip(
+            node,
+            f"its function body needs {', '.join(lacking)}, which {scope.target.name} lacks too",
+        )
+    if _reduces_unread(scope, folding):
+        return Skip(
+            node,
+            f"its function body in opset {scope.opset} reduces over axes that {scope.target.name} "
+            "does not read; write the model for an older operator set (--opset)",
+        )
+    tensors = dict(zip(names, node.inputs, strict=False))
+    return _emitted(scope, node, folding, tensors, [value.name for value in graph.output])
+
+
+def _is_taken(scope: Scope, tensor: gs.Tensor) -> bool:
+    """Whether the target takes such a tensor anywhere."""
+    return not tensor.name or scope.accepts("Identity", [tensor], outputs=[tensor])
+
+
+def _lacking(scope: Scope, folding: Folding) -> list[str]:
+    """The ops of a body that the target has no importer for, no pass replaces and ONNX gives no
+    body for."""
+    ops = {n.op_type for n in folding.nodes if not scope.target.has_importer(n.op_type)}
+    return sorted(op for op in ops if not (has_body(op, scope.opset) or _is_replaced(op)))
+
+
+def _reduces_unread(scope: Scope, folding: Folding) -> bool:
+    """Whether a body has a reduction by an axes input, and the target reads that of no sum."""
+    if not any(n.op_type.startswith("Reduce") and len(n.input) > 1 for n in folding.nodes):
+        return False
+    x = TensorFacts("x", onnx.TensorProto.FLOAT, (2, 3))
+    axes = TensorFacts(
+        "axes", onnx.TensorProto.INT64, (1,), "initializer", lambda: np.asarray([1], np.int64)
+    )
+    return not scope.accepts("ReduceSum", [x, axes])
+
+
+def _is_replaced(op: str) -> bool:
+    return any(claim.op == op for _, claim in menders("no_importer", op))
+
+
+def _emitted(
+    scope: Scope, node: gs.Node, folding: Folding, tensors: dict[str, gs.Tensor], names: list[str]
+) -> Rewrite:
+    e = Emitter(scope)
+
+    def tensor(name: str) -> gs.Tensor | None:
+        if name and name not in tensors and name in folding.constants:
+            tensors[name] = e.const(folding.constants[name])
+        found = tensors.get(name)
+        return found if found is not None and found.name else None
+
+    for made in folding.nodes:
+        outputs = e.many(
+            made.op_type, len(made.output), *map(tensor, made.input), **_attributes(made)
+        )
+        tensors.update(zip(made.output, outputs, strict=True))
+    results = []
+    for out, name in zip(node.outputs, names, strict=False):
+        result = tensor(folding.name(name)) if out.name else None
+        if result is not None:
+            results.append((out, result))
+    exactness = Exactness.EXACT if node.op in _EXACT else Exactness.ROUNDING
+    return e.rewrite(node, results, exactness=exactness)
+
+
+def _attributes(node: NodeProto) -> dict[str, Any]:
+    return {a.name: _attribute(a) for a in node.attribute}
+
+
+def _attribute(attribute: AttributeProto) -> object:
+    value = onnx.helper.get_attribute_value(attribute)
+    if attribute.type == attribute.TENSOR:
+        return gs.Constant("", np.asarray(numpy_helper.to_array(value)))
+    if isinstance(value, bytes):
+        return value.decode()
+    return list(value) if attribute.type in (attribute.INTS, attribute.FLOATS) else value
