@@ -24,6 +24,9 @@ from onnx_fix.target import load_target
             "c = Cast <to = 7> (f)  n = Less (c, zero)  p = Add (c, four)  i = Where (n, p, c)",
             "supported",
         ),
+        ("c = Cast <to = 7> (f)  n = Less (c, zero)  i = Where (n, four, c)", "supported"),
+        ("c = Cast <to = 7> (f)  n = Less (zero, c)  i = Where (n, four, c)", "unknown"),
+        ("c = Cast <to = 7> (f)  n = Less (c, four)  i = Where (n, c, zero)", "unknown"),
         (
             "c = Cast <to = 7> (f)  n = Less (c, zero)  p = Add (c, zero)  i = Where (n, p, c)",
             "unknown",

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
 from onnx import TensorProto
+from onnx.helper import tensor_dtype_to_np_dtype
 
 from onnx_fix.contract import Exactness, Rewrite, Skip
 from onnx_fix.emit import Emitter
@@ -31,8 +33,17 @@ from onnx_fix_passes._non_zero_points import (
     rows_of,
 )
 
-LATER = "a bounded form is planned as an option of this pass"
+LATER = "bound-non-zero gives it a bounded size (--max-count NAME=K)"
 _REARRANGES = KEEPS_SHAPE | {"Expand", "GatherND", "Gather", "Reshape", "Slice"}
+_TOTALS = frozenset(
+    {
+        "ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum",
+        "ReduceSumSquare",
+    }
+)  # fmt: skip
+_MEANS = frozenset({int(TensorProto.FLOAT), int(TensorProto.DOUBLE)})
+"""The mean of integers is cut off, and a sum of halfs may overflow where their mean does not."""
+_ORDERLESS = frozenset({"ReduceMax", "ReduceMin"})
 _REDUCTIONS = {"none": "", "add": "Add", "mul": "Mul", "max": "Max", "min": "Min"}
 
 
@@ -50,7 +61,7 @@ class Put:
 
 @dataclass(frozen=True)
 class Total:
-    """The sum of ``values`` at the selected elements, in place of a ReduceSum."""
+    """The sum, mean or extreme of ``values`` at the selected elements, in place of a reduction."""
 
     mask: gs.Tensor
     values: Dense
@@ -86,6 +97,11 @@ def sites(scope: Scope, node: gs.Node) -> Iterator[Rewrite | Skip]:
         yield _count(scope, root, node.inputs[0])
 
 
+def needs_coordinates(scope: Scope, node: gs.Node) -> bool:
+    """Whether something reads the coordinates of a NonZero that has no exact form without them."""
+    return bool(_uses(scope, node).obstacle)
+
+
 def _uses(scope: Scope, node: gs.Node) -> Uses:
     puts: list[tuple[gs.Node, Put]] = []
     totals: list[tuple[gs.Node, Total]] = []
@@ -108,7 +124,7 @@ def _uses(scope: Scope, node: gs.Node) -> Uses:
                 counts.append(reader)
             elif reader.op == "ScatterND" and (put := _as_put(scope, reader)) is not None:
                 puts.append((reader, put))
-            elif reader.op == "ReduceSum" and (total := _as_total(scope, reader)) is not None:
+            elif reader.op in _TOTALS and (total := _as_total(scope, reader)) is not None:
                 totals.append((reader, total))
             elif reader.op in _REARRANGES or any(points(scope, t) for t in reader.outputs):
                 stack.extend(t for t in reader.outputs if t.name)
@@ -249,8 +265,10 @@ def _with_trailing(scope: Scope, e: Emitter, mask: gs.Tensor, rank: int, count: 
 
 
 def _as_total(scope: Scope, node: gs.Node) -> Total | None:
-    """A ReduceSum over all of a 1-D tensor of selected values."""
+    """A reduction over all of a 1-D tensor of selected values."""
     data = node.inputs[0]
+    if node.op == "ReduceMean" and scope.dtype(data) not in _MEANS:
+        return None
     mask = rows_of(scope, data)
     if mask is None or scope.rank(data) != 1 or has_unresolved(node, "keepdims", "axes"):
         return None
@@ -275,12 +293,30 @@ def _total(scope: Scope, node: gs.Node, total: Total) -> Rewrite | Skip:
         return Skip(node, "its element type is not known")
     e = Emitter(scope)
     mask = as_bool(scope, e, total.mask)
-    kept = e("Where", mask, write(e, total.values), e.const(np.zeros(()), dtype))
-    result = e("ReduceSum", kept, keepdims=0)
+    neutral = e.const(_neutral(node.op, dtype), dtype)
+    kept = e("Where", mask, write(e, total.values), neutral)
+    if node.op == "ReduceMean":
+        # onnxruntime has 0 for the mean of nothing, which ONNX leaves open.
+        number = e("ReduceSum", e.cast(mask, dtype), keepdims=0)
+        number = e("Max", number, e.const(np.ones(()), dtype))
+        result = e("Div", e("ReduceSum", kept, keepdims=0), number)
+    else:
+        result = e(node.op, kept, keepdims=0)
     if total.keepdims:
         result = e.reshape(result, [1])
-    rounds = Exactness.ROUNDING if dtype in EXACT_COUNT else Exactness.EXACT
-    return e.rewrite(node, result, exactness=rounds)
+    rounds = dtype in EXACT_COUNT and node.op not in _ORDERLESS
+    exactness = Exactness.ROUNDING if rounds else Exactness.EXACT
+    return e.rewrite(node, result, exactness=exactness)
+
+
+def _neutral(op: str, dtype: int) -> NDArray[np.generic]:
+    """What a reduction gives for nothing at all, so that it changes no other result."""
+    if op in _ORDERLESS:
+        if dtype in EXACT_COUNT:
+            return np.asarray(-np.inf if op == "ReduceMax" else np.inf)
+        limits = np.iinfo(np.dtype(tensor_dtype_to_np_dtype(dtype)))
+        return np.asarray(limits.min if op == "ReduceMax" else limits.max)
+    return np.asarray(1 if op == "ReduceProd" else 0)
 
 
 # -- how many -------------------------------------------------------------------------------------

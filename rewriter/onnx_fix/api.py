@@ -305,6 +305,7 @@ class _Comparison:
             slack=_ROUNDING_SLACK if _rounds(changes) else 1.0,
             plugin_bodies=reference_functions(opset_of(self.job.proto.opset_import)),
             sizes=self.settings.sizes,
+            padded=[p for change in changes for p in change.padded],
             reference=self.reference,
         )
 

@@ -46,6 +46,7 @@ class Assembler:
             _copy_fields(origin, proto, leave_out=("graph", "functions", "training_info"))
             proto.functions.extend(origin.functions)
         self._write_graph(self._model.main, origin.graph, proto.graph)
+        self._write_outputs(proto.graph)
         self._write_functions(proto)
         self._import_domains(proto)
         return proto
@@ -105,6 +106,16 @@ class Assembler:
         self._keep_value_info(scope, origin, target)
         if limit is None:
             self._declare_foreign(scope, target)
+
+    def _write_outputs(self, graph: GraphProto) -> None:
+        """Declare the outputs that passes added, and the sizes that they gave to others."""
+        for value in graph.output:
+            shape = value.type.tensor_type.shape
+            for axis, size in self._model.resized_outputs.get(value.name, {}).items():
+                if axis < len(shape.dim):
+                    shape.dim[axis].dim_value = size
+        for tensor in self._model.added_outputs:
+            graph.output.append(helper.make_tensor_value_info(tensor.name, TensorProto.INT64, ()))
 
     def _stub(self, tensor: TensorProto) -> TensorProto:
         self.stubbed.append(tensor)

@@ -63,6 +63,20 @@ class New:
 
 
 @dataclass(frozen=True, slots=True)
+class Padded:
+    """An output of the model that is longer along one axis than the original's.
+
+    ``counts`` names outputs of the model, each an int64 scalar, with the most that each can say.
+    The first says how many elements along ``axis`` are the original's; padding follows. Where it
+    is smaller than the size in the original, one of them has reached its most.
+    """
+
+    output: str
+    axis: int
+    counts: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Rewrite:
     """Replace the nodes ``old`` by the nodes ``new``.
 
@@ -71,7 +85,9 @@ class Rewrite:
     node that somebody else reads must be paired. ``new`` stands in execution order. The rewrite is
     reported under ``old[0]``. ``note`` is a sentence for the user: an assumption, a change of
     contract. A rewrite that changes the contract names in ``asked_by`` the option of its pass that
-    asked for it; the engine refuses it where that option still has its default.
+    asked for it; the engine refuses it where that option still has its default. Only such a one,
+    in the main graph, may add outputs to the model (``adds``: name and new tensor, an int64
+    scalar) and say which outputs are ``padded`` from now on.
     """
 
     old: tuple[gs.Node, ...]
@@ -80,6 +96,8 @@ class Rewrite:
     exactness: Exactness = Exactness.EXACT
     note: str = ""
     asked_by: str | None = None
+    adds: tuple[tuple[str, gs.Tensor], ...] = ()
+    padded: tuple[Padded, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +227,7 @@ class Change:
     new_ops: tuple[str, ...]
     exactness: Exactness
     note: str = ""
+    padded: tuple[Padded, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import onnx
 import onnx_graphsurgeon as gs
 from numpy.typing import ArrayLike, NDArray
 
-from onnx_fix.contract import Exactness, New, Rewrite
+from onnx_fix.contract import Exactness, New, Padded, Rewrite
 from onnx_fix.scope import Scope
 
 _AXES_INPUT_SINCE = {
@@ -186,6 +186,8 @@ class Emitter:
         exactness: Exactness = Exactness.EXACT,
         note: str = "",
         asked_by: str | None = None,
+        adds: Sequence[tuple[str, gs.Tensor]] = (),
+        padded: Sequence[Padded] = (),
     ) -> Rewrite:
         """The rewrite of ``old`` into what was written so far.
 
@@ -195,4 +197,13 @@ class Emitter:
         nodes = (old,) if isinstance(old, gs.Node) else tuple(old)
         if isinstance(results, gs.Tensor):
             results = [(nodes[0].outputs[0], results)]
-        return Rewrite(nodes, tuple(self._new), tuple(results), exactness, note, asked_by)
+        return Rewrite(
+            nodes,
+            tuple(self._new),
+            tuple(results),
+            exactness,
+            note,
+            asked_by,
+            tuple(adds),
+            tuple(padded),
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import onnx
 import onnx_graphsurgeon as gs
@@ -169,10 +169,14 @@ class _Edit:
         for node in old:
             self._kill(node)
         rename: dict[int, gs.Tensor] = {}
+        asked = {id(tensor): name for name, tensor in rewrite.adds}
         for new in rewrite.new:
             for out in new.outputs:
                 if id(out) in taken:
                     rename[id(out)] = taken[id(out)]
+                elif id(out) in asked:
+                    out.name = self.model.fresh_name(asked[id(out)])
+                    rename[id(out)] = out
                 else:
                     out.name = self.model.fresh_name(f"{base}/{new.op}")
                     rename[id(out)] = out
@@ -182,6 +186,15 @@ class _Edit:
         for out, tensor in rewrite.replaces:
             if id(out) not in swapped:
                 made.extend(self._reroute(out, rename.get(id(tensor), tensor), anchor))
+        for _, tensor in rewrite.adds:
+            self.model.add_output(tensor)
+        named = {name: str(tensor.name) for name, tensor in rewrite.adds}
+        padded = tuple(
+            replace(p, counts=tuple((named.get(name, name), most) for name, most in p.counts))
+            for p in rewrite.padded
+        )
+        for p in padded:
+            self.model.resize_output(p.output, p.axis, p.counts[0][1])
         self._placed.setdefault(id(anchor), []).extend(made)
         return Change(
             number,
@@ -193,6 +206,7 @@ class _Edit:
             tuple(n.op for n in made),
             rewrite.exactness,
             rewrite.note,
+            padded,
         )
 
     def _check(self, rewrite: Rewrite) -> None:
@@ -201,6 +215,10 @@ class _Edit:
             rewrite.asked_by is None or self.pass_.is_default(rewrite.asked_by)
         ):
             raise InternalError(f"{where} changes the contract, and no option asked for it")
+        if (rewrite.adds or rewrite.padded) and (
+            rewrite.exactness is not Exactness.CONTRACT or self.scope.kind != "main"
+        ):
+            raise InternalError(f"{where} changes the outputs of the model without saying so")
         ours = {id(n) for n in rewrite.old}
         paired = {id(t) for t, _ in rewrite.replaces}
         fresh = {id(t) for new in rewrite.new for t in new.outputs}

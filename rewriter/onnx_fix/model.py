@@ -60,6 +60,8 @@ class Model:
         self._made: dict[int, NodeProto] = {}
         self._dead: dict[int, gs.Node] = {}
         self._outputs: dict[int, int] = {}
+        self._added_outputs: list[gs.Tensor] = []
+        self._resized: dict[str, dict[int, int]] = {}
         self._dropped: set[int] = set()
         self._added: dict[int, list[gs.Constant]] = {}
         self._settled: set[int] = set()
@@ -150,6 +152,16 @@ class Model:
         self._settled.add(id(constant))
         self._added.setdefault(id(scope), []).append(constant)
         scope.tensors[constant.name] = constant
+
+    def add_output(self, tensor: gs.Tensor) -> None:
+        """Make a new tensor, an int64 scalar, an output of the model."""
+        self._added_outputs.append(tensor)
+        self._outputs[id(tensor)] = self._outputs.get(id(tensor), 0) + 1
+        list.append(self.main.graph.outputs, tensor)
+
+    def resize_output(self, name: str, axis: int, size: int) -> None:
+        """Declare one dim of an output of the model as a size."""
+        self._resized.setdefault(name, {})[axis] = size
 
     def is_settled(self, constant: gs.Constant) -> bool:
         """Whether a constant made by a pass is among the initializers already."""
@@ -328,6 +340,16 @@ class Model:
     def added(self, scope: Scope) -> list[gs.Constant]:
         """The constants that passes made in a scope and that somebody reads."""
         return [c for c in self._added.get(id(scope), []) if id(c) not in self._dropped]
+
+    @property
+    def added_outputs(self) -> tuple[gs.Tensor, ...]:
+        """The outputs that passes added to the model."""
+        return tuple(self._added_outputs)
+
+    @property
+    def resized_outputs(self) -> dict[str, dict[int, int]]:
+        """The sizes that passes gave to outputs of the model, by name and axis."""
+        return self._resized
 
     def is_dropped(self, tensor: gs.Tensor) -> bool:
         """Whether an initializer is left out because its last reader went."""

@@ -152,6 +152,14 @@ def _change(change: Change) -> dict[str, Any]:
         "new": [{"node": n, "op": o} for n, o in zip(change.new, change.new_ops, strict=False)],
         "exactness": change.exactness.value,
         "note": change.note,
+        "padded": [
+            {
+                "output": p.output,
+                "axis": p.axis,
+                "counts": [{"output": name, "most": most} for name, most in p.counts],
+            }
+            for p in change.padded
+        ],
     }
 
 
@@ -222,7 +230,9 @@ def summarise(verification: Verification) -> str:
     ]
     for case in cases:
         if case.status == "equal":
-            lines.append(f"  {case.label}: equal")
+            notes = [f"{c.output}: {c.note}" for c in case.comparisons if c.note]
+            more = f" ({'; '.join(notes)})" if notes else ""
+            lines.append(f"  {case.label}: equal{more}")
         else:
             lines.append(f"  {case.label}: the original does not run: {_cut(case.message)}")
     worst = verification.worst

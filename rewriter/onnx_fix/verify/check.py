@@ -12,6 +12,7 @@ import ml_dtypes
 import numpy as np
 import onnx
 
+from onnx_fix.contract import Padded
 from onnx_fix.errors import UsageError
 from onnx_fix.verify.compare import (
     Comparison,
@@ -22,6 +23,7 @@ from onnx_fix.verify.compare import (
     widest,
 )
 from onnx_fix.verify.feeds import FeedMaker
+from onnx_fix.verify.padded import compare_padded
 from onnx_fix.verify.pair import Outcome, Pair, Side
 from onnx_fix.verify.result import Case, Verification, describe
 from onnx_fix.verify.runner import ORACLES, OracleName
@@ -54,6 +56,7 @@ def verify(
     sizes: int = 3,
     oracle: OracleChoice = "auto",
     threads: int = 0,
+    padded: Sequence[Padded] = (),
     progress: Progress | None = None,
 ) -> Verification:
     """Compare what two models compute, on random feeds or the user's own.
@@ -83,6 +86,8 @@ def verify(
         sizes: How many sets of sizes are generated (see `plan_sizes`).
         oracle: ``auto``, or the one to use for both models.
         threads: Threads within an operator; 0 leaves it to onnxruntime.
+        padded: Outputs of ``after`` that are longer than the original's: only what their counts
+            say is compared, and the counts themselves with the sizes in the original.
         progress: Told of each case before it runs.
 
     Raises:
@@ -97,7 +102,7 @@ def verify(
         _check_interface(original, expected)
     names: tuple[OracleName, ...] = ORACLES if oracle == "auto" else (oracle,)
     pair = Pair(Side(expected, threads), Side(fixed, threads), names)
-    judge = _Judge(expected, rtol, atol, slack)
+    judge = _Judge(expected, rtol, atol, slack, padded)
     if inputs_dir is not None:
         cases = _user_cases(original.proto, inputs_dir, pair, judge, progress)
     else:
@@ -122,8 +127,15 @@ class _Judge:
     """Compares outputs, and knows which tolerance and which outputs a model calls for."""
 
     def __init__(
-        self, expected: ModelSource, rtol: float | None, atol: float | None, slack: float
+        self,
+        expected: ModelSource,
+        rtol: float | None,
+        atol: float | None,
+        slack: float,
+        padded: Sequence[Padded],
     ) -> None:
+        self._padded = {p.output: p for p in padded}
+        self._counts = {name for p in padded for name, _ in p.counts}
         self._slack = slack
         self._rtol = rtol
         self._atol = atol
@@ -137,13 +149,19 @@ class _Judge:
         """
         found: list[Comparison] = []
         extra = [name for name in outcome.actual if name not in outcome.expected]
+        counts = {name: outcome.actual.pop(name) for name in extra if name in self._counts}
+        extra = [name for name in extra if name not in counts]
         for name in list(outcome.expected):
             wanted = outcome.expected.pop(name)
             if name not in outcome.actual:
                 found.append(missing(name, "the fixed model has no such output"))
                 continue
             got = outcome.actual.pop(name)
-            compared = compare(name, wanted, got, self._tolerance(wanted))
+            limits = self._tolerance(wanted)
+            if name in self._padded:
+                compared = compare_padded(self._padded[name], wanted, got, counts, limits)
+            else:
+                compared = compare(name, wanted, got, limits)
             if name in self._random:
                 compared = _form_only(compared)
             found.append(compared)
