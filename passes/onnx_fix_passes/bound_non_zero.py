@@ -18,7 +18,8 @@ from onnx_fix.signs import Signs
 from onnx_fix_passes import _non_zero_ends as ends
 from onnx_fix_passes._compaction import Compact, compact, form, within
 from onnx_fix_passes._non_zero_points import points
-from onnx_fix_passes._padded_rows import Flow, Source
+from onnx_fix_passes._padded_rows import Flow
+from onnx_fix_passes._row_sizes import Source
 from onnx_fix_passes._uniform import uniform_value
 
 _NAMED = ("keys", "compare")
@@ -176,7 +177,7 @@ class BoundNonZero(Pass):
             for p in padded
         ]
         text = "; ".join([*parts, *told])
-        return f"{text}; padding: {self.padding}; not to be computed in FP16"
+        return f"{text}; padding: {self.padding}; masks of up to 2**24 elements, not in FP16"
 
 
 def _has_exact_form(scope: Scope, node: gs.Node) -> bool:
