@@ -9,6 +9,7 @@ import onnx_graphsurgeon as gs
 
 from onnx_fix.order import reads
 from onnx_fix.scope import Scope, attribute, has_unresolved, is_standard
+from onnx_fix_passes._cum_sum_ones import EXACT_COUNT
 from onnx_fix_passes._non_zero_points import KEEPS_SHAPE, axes_of, numbers, points
 from onnx_fix_passes._row_sizes import SIZES, Element, Rows, RowSizes, Source
 
@@ -38,6 +39,9 @@ class Flow(RowSizes):
         for node in scope.graph.nodes:
             if scope.model.alive(node):
                 self._visit(node)
+        order = {id(t): k for k, t in enumerate(scope.graph.outputs)}
+        for source in self.sources.values():
+            source.outputs.sort(key=lambda pair: order.get(id(pair[0]), 0))
 
     def groups(self) -> list[list[Source]]:
         """The sources that hang together, in execution order."""
@@ -141,6 +145,9 @@ class Flow(RowSizes):
         return rank
 
     def _elementwise(self, node: gs.Node) -> Rows:
+        divided = node.op in ("Div", "Mod") and id(node.inputs[1]) in self._rows
+        if divided and self._scope.dtype(node.inputs[1]) not in EXACT_COUNT:
+            raise _Obstacle("which divides integers by it, and padding may be zero")
         whole = max(self._rank(t) for t in node.inputs if t.name)
         found: Rows | None = None
         for tensor in node.inputs:

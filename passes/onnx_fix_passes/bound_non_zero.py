@@ -73,7 +73,9 @@ class BoundNonZero(Pass):
             return
         if scope.kind != "main":
             for node, _ in asked:
-                yield Skip(node, "it stands in a subgraph, which can give the model no count")
+                yield Skip(
+                    node, "it stands in a subgraph or function, which gives the model no count"
+                )
             return
         flow = Flow(scope, {id(node): most for node, most in asked})
         for group in flow.groups():
