@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,14 @@ from onnx_fix.verify import verify
 from onnx_fix_passes.bound_non_zero import BoundNonZero
 from onnx_fix_passes.lower_opset import LowerOpset
 from onnx_fix_passes.replace_cum_sum import ReplaceCumSum
+
+_spec = importlib.util.spec_from_file_location(
+    "rtx", Path(__file__).parents[2] / "benchmarks" / "rtx.py"
+)
+assert _spec is not None and _spec.loader is not None
+rtx = importlib.util.module_from_spec(_spec)
+sys.modules["rtx"] = rtx  # dataclasses look their own module up
+_spec.loader.exec_module(rtx)
 
 PADDINGS = ("repeat-last", "minus-one", "zero")
 RANDOM = np.random.default_rng(11)
@@ -450,6 +460,20 @@ def test_superpoint(fixtures: Path, target: str, most: int) -> None:
             np.testing.assert_allclose(
                 new[name][:count], old[name][:count], rtol=1e-4, atol=1e-5, err_msg=name
             )
+
+
+@pytest.mark.rtx
+@pytest.mark.skipif(not rtx.available(), reason="tensorrt_rtx (the extra `rtx`) is not installed")
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("target", ["trt-7.2", "rtx-1.7"])
+def test_the_real_builder_takes_it(target: str, padding: str, tmp_path: Path) -> None:
+    path = tmp_path / "fixed.onnx"
+    for name in ("GatherND", "shapes", "position that may be negative", "a mask of the rows"):
+        for dims in ("A,B", "7,9"):
+            made, _ = run_pass(bound(5, padding), consumer(name, dims), target=target)
+            onnx.save(onnx_fix.fix(made, target=target, verify=False).model, path)
+            verdict = rtx.ask(path, build=True, timeout=120)
+            assert verdict.parsed and verdict.built, (name, dims, verdict.message)
 
 
 def test_the_old_export_of_superpoint(fixtures: Path) -> None:
