@@ -21,6 +21,10 @@ _ELEMENTWISE = KEEPS_SHAPE | {
 }  # fmt: skip
 
 
+_SHAPE_AT = {"ConstantOfShape": 0, "Expand": 1, "Reshape": 1}
+"""The input that is the shape of the output; a size anywhere else is taken for a number."""
+
+
 class _Obstacle(Exception):
     """Why padding cannot be followed through a node."""
 
@@ -123,6 +127,10 @@ class Flow(RowSizes):
             return None
         if not any(mine) and node.op not in ("ConstantOfShape", "Expand"):
             raise _Obstacle("which computes with the number of selected elements")
+        shape_at = _SHAPE_AT.get(node.op)
+        for place, tensor in enumerate(node.inputs):
+            if mine[place] is None and place != shape_at and self._owners([tensor]):
+                raise _Obstacle("which computes with the number of selected elements")
         if rule is not None:
             return rule(self, node, mine)
         if node.op in _ELEMENTWISE:

@@ -320,6 +320,19 @@ REFUSALS = {
         "int64 y",
     ),
     "size": ("h = Shape (n)  y = Gather (h, one)", "int64 y"),
+    "mean by hand": (
+        "i = Transpose <perm = [1, 0]> (n)  v = GatherND (x, i)  h = Shape (v)"
+        "  k = Cast <to = 1> (h)  y = Div (v, k)",
+        "float[K] y",
+    ),
+    "number expanded": (
+        "i = Transpose <perm = [1, 0]> (n)  h = Shape (n)  l = Gather (h, ones)  y = Expand (l, l)",
+        "int64[K] y",
+    ),
+    "cut elsewhere": (
+        "h = Shape (n)  l = Gather (h, ones)  y = Slice (n, zeros, l, zeros)",
+        "int64[R,K] y",
+    ),
     "divided": ("y = Div (n, n)", "int64[2,K] y"),
     "first": ("y = Gather <axis = 1> (n, zero)", "int64[2] y"),
     "cut": ("y = Slice (n, zeros, ones, ones)", "int64[2,K] y"),
@@ -345,6 +358,9 @@ REASONS = {
     "rows": "ReduceMax 'y' reads it, which reduces over the rows, padding included",
     "number": "Mul 'y' reads it, which computes with the number of selected elements",
     "size": "'y' is an output and holds the number of selected elements",
+    "mean by hand": "Div 'y' reads it, which computes with the number of selected elements",
+    "number expanded": "Expand 'y' reads it, which computes with the number of selected elements",
+    "cut elsewhere": "Slice 'y' reads it, which computes with the number of selected elements",
     "divided": "Div 'y' reads it, which divides integers by it, and padding may be zero",
     "first": "Gather 'y' reads it, which picks single rows",
     "cut": "Slice 'y' reads it, which cuts the rows",
