@@ -10,14 +10,21 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from onnx import ModelProto
+from onnx import ModelProto, helper, numpy_helper
+from onnx.backend.test.case.test_case import TestCase
+from onnxruntime.capi.onnxruntime_pybind11_state import (
+    Fail,
+    InvalidArgument,
+    InvalidGraph,
+    RuntimeException,
+)
 
 import onnx_fix
 from onnx_fix.contract import Change, Exactness
-from onnx_fix.errors import OptionError, UsageError, VerificationError
+from onnx_fix.errors import ModelError, OptionError, UsageError, VerificationError
 from onnx_fix.pipeline import configure, parse_pipeline
 from onnx_fix.report import summarise
 from onnx_fix.testing import as_proto, ops, run_model, run_pass, skip_reasons
@@ -174,6 +181,19 @@ def test_opset_9_has_no_range() -> None:
     ]
 
 
+@pytest.mark.parametrize("most", [2, 3, 7])
+def test_the_backend_node(node_cases: list[TestCase], most: int) -> None:
+    (case,) = [c for c in node_cases if c.name == "test_nonzero_example"]
+    assert case.model is not None and case.data_sets
+    made, _ = run_pass(bound(most), case.model)
+    # The output was declared with the size that it has in this one case.
+    assert made.graph.output[0].type.tensor_type.shape.dim[1].dim_value == most
+    for inputs, outputs in case.data_sets:
+        result = run_model(made, {"condition": np.asarray(inputs[0])})
+        np.testing.assert_array_equal(result[0], padded(outputs[0], most, "repeat-last"))
+        assert int(result[1]) == min(outputs[0].shape[1], most)
+
+
 # -- what is done with them -----------------------------------------------------------------------
 
 CONSUMERS = {
@@ -308,6 +328,153 @@ def test_two_that_have_nothing_to_do_with_each_other() -> None:
     dims = [o.type.tensor_type.shape.dim for o in made.graph.output]
     assert [d[1].dim_value for d in dims[:2]] == [5, 2]
     assert [o.name for o in made.graph.output] == ["n", "k", "n_count", "k_count"]
+
+
+# -- any chain of ops -----------------------------------------------------------------------------
+
+
+class Chain:
+    """A graph that grows by random nodes behind a NonZero; only ranks are kept book of."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.nodes = [
+            helper.make_node("Greater", ["x", "half"], ["m"]),
+            helper.make_node("NonZero", ["m"], ["n"]),
+            helper.make_node("Transpose", ["n"], ["i"], perm=[1, 0]),
+            helper.make_node("GatherND", ["x", "i"], ["v"]),
+            helper.make_node("Cast", ["i"], ["c"], to=1),
+        ]
+        self.constants = [numpy_helper.from_array(np.asarray(0.5, np.float32), "half")]
+        self.ranks = {"v": 1, "c": 2}
+
+    def ints(self, *values: int) -> str:
+        name = f"k{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.asarray(values, np.int64), name))
+        return name
+
+    def add(self, op: str, inputs: list[str], rank: int, **attrs: Any) -> str:
+        name = f"t{len(self.nodes)}"
+        self.nodes.append(helper.make_node(op, inputs, [name], **attrs))
+        if rank >= 0:
+            self.ranks[name] = rank
+        return name
+
+    def pick(self, least: int = 0) -> str:
+        fitting = [t for t, r in self.ranks.items() if r >= least]
+        return str(self.rng.choice(fitting[-4:]))
+
+    def grow(self) -> None:
+        kind = int(self.rng.integers(0, 16))
+        t = self.pick(1)
+        rank = self.ranks[t]
+        axis = int(self.rng.integers(0, rank))
+        if kind == 0:
+            self.add("Transpose", [t], rank, perm=[int(p) for p in self.rng.permutation(rank)])
+        elif kind == 1:
+            self.add("Unsqueeze", [t, self.ints(axis)], rank + 1)
+        elif kind == 2:
+            self.add("Softmax", [t], rank, axis=axis)
+        elif kind == 3:
+            keep = int(self.rng.integers(0, 2))
+            self.add("ReduceMax", [t], rank - 1 + keep, axes=[axis], keepdims=keep)
+        elif kind == 4:
+            self.add("Add", [t, self.pick()], max(rank, 2))
+            other = self.nodes[-1].input[1]
+            self.ranks[self.nodes[-1].output[0]] = max(rank, self.ranks[other])
+        elif kind == 5:
+            self.add("Gather", [t, self.ints(0)], rank, axis=axis)
+        elif kind == 6:
+            self.add("Concat", [t, t], rank, axis=axis)
+        elif kind == 7:
+            wanted = [[-1], [1, -1], [-1, 2], [-1, 1], [2, -1]][int(self.rng.integers(0, 5))]
+            self.add("Reshape", [t, self.ints(*wanted)], len(wanted))
+        elif kind == 8:
+            ends = self.ints(int(self.rng.integers(1, 3)))
+            self.add("Slice", [t, self.ints(0), ends, self.ints(axis)], rank)
+        elif kind == 9:
+            size = self.add("Shape", [t], -1)
+            self.add("Expand", ["half", size], rank)
+        elif kind == 10:
+            size = self.add("Shape", [self.pick(1)], -1)
+            number = self.add("Cast", [size], -1, to=1)
+            self.add("Div", [t, self.add("ReduceMax", [number], -1, keepdims=0)], rank)
+        elif kind == 11:
+            a = self.pick(2)
+            if self.ranks[a] == 2:
+                self.add("MatMul", [a, self.add("Transpose", [a], -1, perm=[1, 0])], 2)
+        elif kind == 12:
+            flags = self.add("Less", [t, "half"], -1)
+            found = self.add("NonZero", [flags], -1)
+            places = self.add("Transpose", [found], -1, perm=[1, 0])
+            self.add("GatherND", [t, places], 1)
+        elif kind == 13:
+            rows = self.add("Less", ["v", "seven"], -1)
+            places = self.add("Squeeze", [self.add("NonZero", [rows], -1), self.ints(0)], -1)
+            self.add("Gather", [t, places], rank, axis=axis)
+        elif kind == 14:
+            index = self.add("Gather", ["i", self.ints(1)], -1, axis=1)
+            flat = self.add("Reshape", [index, self.ints(-1)], -1)
+            self.add("Gather", ["x", flat], 2, axis=int(self.rng.integers(0, 2)))
+        else:
+            self.add("Sigmoid", [t], rank)
+
+    def model(self) -> ModelProto:
+        self.constants.append(numpy_helper.from_array(np.asarray(0.75, np.float32), "seven"))
+        last = list(self.ranks)[-1]
+        dims = [f"O{k}" for k in range(self.ranks[last])]
+        graph = helper.make_graph(
+            self.nodes,
+            "chain",
+            [helper.make_tensor_value_info("x", 1, ["A", "B"])],
+            [helper.make_tensor_value_info(last, 1, dims)],
+            self.constants,
+        )
+        opsets = [helper.make_opsetid("", 14)]
+        return helper.make_model(graph, opset_imports=opsets, ir_version=8)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    steps=st.integers(1, 6),
+    most=st.sampled_from([3, 40]),
+    padding=st.sampled_from(PADDINGS),
+)
+def test_any_chain_is_right_as_far_as_the_count_says_or_left(
+    seed: int, steps: int, most: int, padding: str
+) -> None:
+    chain = Chain(seed)
+    for _ in range(steps):
+        chain.grow()
+    before = chain.model()
+    feeds = []
+    for shape, share in (((4, 4), 0.4), ((5, 3), 0.8), ((3, 4), 0.1)):
+        x = np.where(chain.rng.random(shape) < share, 0.6, 0.1) + chain.rng.random(shape) / 3
+        feeds.append({"x": x.astype(np.float32)})
+    try:
+        made, results = run_pass(bound(most, padding), before)
+        runs = [(feed, named(before, feed)) for feed in feeds]
+    except (ModelError, Fail, InvalidArgument, InvalidGraph, RuntimeException):
+        assume(False)
+        return
+    found = [c for r in results for c in r.changes]
+    if not found:
+        return
+    pads = [p for c in found for p in c.padded]
+    for feed, want in runs:
+        try:
+            have = named(made, feed)
+        except InvalidArgument as error:
+            # A mask without elements has nothing that padding can be gathered from.
+            assume("index = 0" not in str(error) and "idx=0" not in str(error))
+            raise
+        for name, value in want.items():
+            mine = [p for p in pads if p.output == name]
+            if mine:
+                check_prefix(before, made, feed, mine[0])
+            else:
+                np.testing.assert_allclose(have[name], value, rtol=1e-6)
 
 
 # -- what it declines -----------------------------------------------------------------------------
