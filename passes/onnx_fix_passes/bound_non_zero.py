@@ -24,6 +24,8 @@ from onnx_fix_passes._uniform import uniform_value
 
 _NAMED = ("keys", "compare")
 
+Positive = Annotated[int, Field(ge=1)]
+
 
 @dataclass(frozen=True)
 class BoundNonZero(Pass):
@@ -59,7 +61,7 @@ class BoundNonZero(Pass):
 
     stage: ClassVar[Stage] = Stage.EXPAND
 
-    max_count: dict[str, Annotated[int, Field(ge=1)]] | None = None
+    max_count: dict[str, Positive] | None = None
     """The largest number of elements to find, by the name of the NonZero node or of its output;
     ``*`` stands for all others. Asked for, it happens whether the target takes NonZero or not."""
 
