@@ -56,6 +56,7 @@ def of_text(
 
 
 ROUNDED = 2e-5
+ADDED = ', reduction = "add"'
 
 
 def unbatched(op: str, attributes: str, sizes: Shape, weights: Shape = ()) -> Case:
@@ -473,6 +474,38 @@ CASES: dict[tuple[str, str, str], Case] = {
             [{"x": ("f4", (n, 3, 4)), "p": ("i8", (6,))} for n in (1, 4)],
         )
         for kind, opset, target, nodes in PADS
+    },
+    **{
+        ("replace-scatter-elements", kind, op): of_text(
+            opset,
+            "(float[N, 5] x, int64[N, 2] i, float[N, 2] v) => (float[N, 5] y)",
+            f"y = {op} <axis = 1{more}> (x, i, v)",
+            target,
+            [{"x": ("f4", (n, 5)), "i": ("i8", (n, 2)), "v": ("f4", (n, 2))} for n in (1, 5)],
+            tolerance=ROUNDED,
+        )
+        for kind, op, opset, target, more in (
+            ("attribute_allowed_values", "ScatterElements", 16, "rtx-1.7", ADDED),
+            ("ignored_attribute", "ScatterElements", 16, "trt-8.6", ADDED),
+            ("no_importer", "Scatter", 10, "trt-7.2", ""),
+            ("no_importer", "ScatterElements", 11, "trt-7.2", ""),
+        )
+    },
+    **{
+        ("replace-scatter-nd", kind, "ScatterND"): of_text(
+            opset,
+            "(float[M, 4] x, int64[N, 1] i, float[N, 4] v) => (float[M, 4] y)",
+            f"y = ScatterND{more} (x, i, v)",
+            target,
+            [{"x": ("f4", (9, 4)), "i": ("i8", (n, 1)), "v": ("f4", (n, 4))} for n in (1, 5)],
+            tolerance=ROUNDED,
+        )
+        for kind, opset, target, more in (
+            ("attribute_allowed_values", 16, "trt-10.9", f"<{ADDED[2:]}>"),
+            ("attribute_must_be_absent", 16, "trt-10.3", f"<{ADDED[2:]}>"),
+            ("ignored_attribute", 16, "trt-8.6", f"<{ADDED[2:]}>"),
+            ("no_importer", 11, "trt-7.2", ""),
+        )
     },
     ("squeeze-axes", "attribute_must_be_present", "Squeeze"): of_text(
         11,
