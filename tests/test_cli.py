@@ -70,6 +70,25 @@ def test_the_main_job(tmp_path: Path) -> None:
     assert model.read_bytes() == before
 
 
+POINTS = """<ir_version: 8, opset_import: ["" : 13]> g (float[A,B] x) => (int64[K,2] y)
+  <float half = {0.5}> { m = Greater (x, half)  n = NonZero (m)  y = Transpose (n) }"""
+
+
+def test_a_bounded_count(tmp_path: Path) -> None:
+    model = write(tmp_path, POINTS)
+    without = run(model, "-o", tmp_path / "a.onnx", "-t", "trt-7.2")
+    assert without.exit_code == 1 and "NonZero" in ops(tmp_path / "a.onnx")
+    result = run(model, "-o", tmp_path / "f.onnx", "-t", "trt-7.2", "--max-count", "n=20")
+    assert result.exit_code == 0, result.output
+    assert "NonZero" not in ops(tmp_path / "f.onnx")
+    assert "changes the contract" in result.output and "y_count" in result.output
+    assert "more are padding" in result.output
+    planned = run("plan", model, "-t", "trt-7.2", "--max-count", "*=20")
+    assert planned.exit_code == 0 and "changes the contract" in planned.output
+    for wrong in ("n", "=3", "n=", "n=0", "n=-1", "n=3.5", "other=3"):
+        assert run(model, "-o", tmp_path / "g.onnx", "--max-count", wrong).exit_code == 2, wrong
+
+
 def test_nothing_to_do_copies_the_bytes(tmp_path: Path) -> None:
     model = write(tmp_path, FINE)
     result = run("fix", model, "-o", tmp_path / "f.onnx", "-t", "trt-7.2")

@@ -13,7 +13,7 @@ import pytest
 from onnx import ModelProto
 
 from onnx_fix.bisect import first_bad
-from onnx_fix.contract import Exactness, New, Pass, Rewrite, Skip
+from onnx_fix.contract import Exactness, New, Padded, Pass, Rewrite, Skip
 from onnx_fix.emit import Emitter
 from onnx_fix.engine import Engine, Step
 from onnx_fix.errors import InternalError
@@ -222,6 +222,34 @@ def test_a_change_of_contract_needs_its_option() -> None:
     asked = Propose(make=lambda scope: broken("contract", scope), loud=True)
     _, results = run_pass(asked, before, rounds=1)
     assert results[0].changes[0].exactness is Exactness.CONTRACT
+
+
+def test_outputs_are_added_only_by_a_change_of_contract_in_the_main_graph() -> None:
+    before = f"{HEAD} g (float[N] x) => (float[N] y) {{ a = Abs (x)  y = Exp (a) }}"
+
+    def counted(scope: Scope, exactness: Exactness) -> Iterator[Rewrite]:
+        for node in scope.nodes("Abs"):
+            emit = Emitter(scope)
+            count = emit("Size", node.inputs[0])
+            yield emit.rewrite(
+                node,
+                emit("Neg", node.inputs[0]),
+                exactness=exactness,
+                asked_by="loud",
+                adds=[("x", count)],
+                padded=[Padded("y", 0, (("x", 7),))],
+            )
+
+    with pytest.raises(InternalError, match="changes the outputs of the model without saying so"):
+        run_pass(Propose(make=lambda s: counted(s, Exactness.EXACT), loud=True), before)
+    asked = Propose(make=lambda s: counted(s, Exactness.CONTRACT), loud=True)
+    fixed, results = run_pass(asked, before)
+    # The name was taken, so the output has another, and the change says which.
+    (change,) = [c for r in results for c in r.changes]
+    assert change.padded == (Padded("y", 0, (("x_1", 7),)),)
+    assert [o.name for o in fixed.graph.output] == ["y", "x_1"]
+    assert fixed.graph.output[0].type.tensor_type.shape.dim[0].dim_value == 7
+    assert fixed.graph.output[1].type.tensor_type.elem_type == onnx.TensorProto.INT64
 
 
 def test_passes_that_undo_each_other_are_stopped() -> None:

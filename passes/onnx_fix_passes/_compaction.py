@@ -23,6 +23,7 @@ _STORED = 2**12
 """Keys of up to this many elements are stored, more are computed."""
 _COMPARED = 2**26
 """Up to this many comparisons are made where the target's TopK is too small."""
+_OLD = "numbering its elements needs Range and CumSum: export with operator set 11"
 FLOAT = int(TensorProto.FLOAT)
 LONGEST = EXACT_COUNT[FLOAT]
 """Positions are found in float32, which TopK and sums of every release take."""
@@ -45,9 +46,12 @@ def form(scope: Scope, most: int, length: int | None) -> Literal["keys", "compar
         return f"its input has {length} elements, and float32 tells {LONGEST} positions apart"
     k = TensorFacts("k", int(TensorProto.INT64), (1,), "initializer", lambda: np.asarray([most]))
     keys = TensorFacts("keys", FLOAT, (1, None if length is None else max(length, most)))
-    if scope.opset < 10 or scope.accepts("TopK", [keys, k], {"axis": 1}):
-        return "keys"
+    if scope.accepts("TopK", [keys, k], {"axis": 1}):
+        ranged = length is None or length > _STORED
+        return _OLD if ranged and scope.opset < 11 else "keys"
     if length is not None and length * most <= _COMPARED:
+        if scope.opset < 11:
+            return _OLD
         return "compare"
     return (
         f"{scope.target.name} has no TopK of {most}, and comparing as many with every element "

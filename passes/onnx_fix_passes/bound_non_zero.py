@@ -18,10 +18,13 @@ from onnx_fix.signs import Signs
 from onnx_fix_passes import _non_zero_ends as ends
 from onnx_fix_passes._compaction import Compact, compact, form, within
 from onnx_fix_passes._non_zero_points import points
-from onnx_fix_passes._padded_rows import Flow, Source
+from onnx_fix_passes._padded_rows import Flow
+from onnx_fix_passes._row_sizes import Source
 from onnx_fix_passes._uniform import uniform_value
 
 _NAMED = ("keys", "compare")
+
+Positive = Annotated[int, Field(ge=1)]
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class BoundNonZero(Pass):
 
     stage: ClassVar[Stage] = Stage.EXPAND
 
-    max_count: dict[str, Annotated[int, Field(ge=1)]] | None = None
+    max_count: dict[str, Positive] | None = None
     """The largest number of elements to find, by the name of the NonZero node or of its output;
     ``*`` stands for all others. Asked for, it happens whether the target takes NonZero or not."""
 
@@ -72,7 +75,9 @@ class BoundNonZero(Pass):
             return
         if scope.kind != "main":
             for node, _ in asked:
-                yield Skip(node, "it stands in a subgraph, which can give the model no count")
+                yield Skip(
+                    node, "it stands in a subgraph or function, which gives the model no count"
+                )
             return
         flow = Flow(scope, {id(node): most for node, most in asked})
         for group in flow.groups():
@@ -176,7 +181,7 @@ class BoundNonZero(Pass):
             for p in padded
         ]
         text = "; ".join([*parts, *told])
-        return f"{text}; padding: {self.padding}; not to be computed in FP16"
+        return f"{text}; padding: {self.padding}; masks of up to 2**24 elements, not in FP16"
 
 
 def _has_exact_form(scope: Scope, node: gs.Node) -> bool:

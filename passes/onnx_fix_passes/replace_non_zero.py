@@ -38,17 +38,21 @@ class ReplaceNonZero(Pass):
        (``x[mask] = y[mask]``), or computed from these element by element (``x[mask] *= 2``). A
        ``reduction`` of ScatterND becomes its op, since no coordinate occurs twice. Booleans are
        selected by And, Or and Not.
-    4. A sum over ``y[mask]`` becomes the sum of Where(mask, y, 0).
+    4. A sum over ``y[mask]`` becomes the sum of Where(mask, y, 0), and so do other reductions over
+       all of it, each with what it gives for nothing: the maximum with the lowest number, a
+       product with 1. A mean of floats is their sum by the count, and 0 of nothing, which ONNX
+       leaves open and onnxruntime has.
     5. Only counted, by Shape or Size of the coordinates or of what is gathered at them: the sum of
        the mask as integers.
 
     Rules 3 to 5 apply where they cover every use of the coordinates; else the node is left.
 
-    Exact: rules 1, 2, 3 and 5, and 4 for integers; floats are summed in another order (rounding
-        only). NaN counts as not zero. Rule 3 takes the mask to broadcast to ``x``, as indexing
-        demands, where the exporter expanded it to the shape of ``x``. Left alone: what needs the
-        coordinates themselves, because their number depends on the data; masks of rank 0, for
-        which the specification and onnxruntime differ.
+    Exact: rules 1, 2, 3 and 5, and 4 for integers and extremes; floats are summed in another order
+        (rounding only). NaN counts as not zero. Rule 3 takes the mask to broadcast to ``x``, as
+        indexing demands, where the exporter expanded it to the shape of ``x``. Left alone: what
+        needs the coordinates themselves, because their number depends on the data (bound-non-zero
+        bounds it where it is asked to); means of integers and of halfs; masks of rank 0, for which
+        the specification and onnxruntime differ.
     Since: 0.1
     """
 

@@ -21,10 +21,17 @@ from onnx_fix.errors import InternalError, ModelError, UsageError, VerificationE
 from onnx_fix.load import check_loaded, load_proto, opset_of, stored_tensors
 from onnx_fix.lower.table import LOWEST
 from onnx_fix.model import Model
-from onnx_fix.pipeline import PassEntry, Pipeline, VerifySettings, read_pipeline
+from onnx_fix.pipeline import (
+    PassEntry,
+    Pipeline,
+    VerifySettings,
+    read_pipeline,
+    with_max_count,
+)
 from onnx_fix.report import Report, blockers, source_name, summarise
 from onnx_fix.repro import write_repro
 from onnx_fix.save import external_files
+from onnx_fix.scope import node_label
 from onnx_fix.target import Target, choose_target
 from onnx_fix.weights import is_external
 
@@ -135,6 +142,7 @@ def fix(
     pipeline: Pipeline | str | Path | None = None,
     plugins: bool = True,
     opset: int | None = None,
+    max_count: Mapping[str, int] | None = None,
     verify: bool = True,
     inputs: str | Path | None = None,
     dims: Mapping[str, tuple[int, int, int]] | None = None,
@@ -151,6 +159,9 @@ def fix(
         pipeline: A pipeline or the path of a pipeline file; by default the planner's choice.
         plugins: Whether nodes may become plugin nodes; False asks for plain ONNX throughout.
         opset: The operator set to write; by default that of the model.
+        max_count: The largest number of elements that a NonZero is to find, by the name of the
+            node or of its output (``*``: all others). It changes the contract of the model: see
+            the pass ``bound-non-zero``.
         verify: Whether to compare the result with the original.
         inputs: A folder with the user's own feeds (npz or npy) for the comparison.
         dims: min, opt and max of symbolic dims, used for the sizes of the comparison.
@@ -180,10 +191,15 @@ def fix(
         settings = planner_pipeline(chosen, plugins=plugins, opset=opset)
     elif opset is not None:
         settings = settings.model_copy(update={"opset": opset})
+    if max_count:
+        settings = settings.model_copy(
+            update={"passes": with_max_count(settings.passes, max_count)}
+        )
     job, path = _job(model, chosen, settings, folder, plugins)
     files = external_files(job.proto, job.base_dir)
     progress("looking at the model")
     fixed = job.model()
+    _check_names(fixed, max_count or {})
     before = blockers(fixed)
     whole = _in_the_way(fixed, path)
     progress("rewriting")
@@ -209,6 +225,16 @@ def fix(
             raise VerificationError(_guilty(job, report, compare, repro, progress))
     report.seconds = time.perf_counter() - start
     return FixResult(after, report, _used(settings, report), unchanged, files)
+
+
+def _check_names(model: Model, max_count: Mapping[str, int]) -> None:
+    """Raise where a name is that of no NonZero; nodes of functions get theirs when inlined."""
+    nodes = [n for s in model.scopes for n in s.nodes("NonZero")]
+    names = {str(name) for n in nodes for name in (n.name, n.outputs[0].name)}
+    for name in max_count:
+        if name != "*" and name not in names and not model.proto.functions:
+            has = ", ".join(node_label(n) for n in nodes) or "none at all"
+            raise UsageError(f"the model has no NonZero called '{name}'; it has: {has}")
 
 
 def _in_the_way(model: Model, path: Path | None) -> list[CheckFinding]:
@@ -363,6 +389,7 @@ def plan(
     pipeline: Pipeline | str | Path | None = None,
     plugins: bool = True,
     opset: int | None = None,
+    max_count: Mapping[str, int] | None = None,
 ) -> Plan:
     """A dry run: the changes, skips and remaining blockers, without comparing or writing.
 
@@ -370,7 +397,13 @@ def plan(
         As ``fix``.
     """
     result = fix(
-        model, target=target, pipeline=pipeline, plugins=plugins, opset=opset, verify=False
+        model,
+        target=target,
+        pipeline=pipeline,
+        plugins=plugins,
+        opset=opset,
+        max_count=max_count,
+        verify=False,
     )
     return Plan(result.report, result.pipeline)
 

@@ -68,6 +68,15 @@ Opset = Annotated[
     int | None,
     typer.Option("--opset", help="Operator set to write; by default that of the model."),
 ]
+MaxCount = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--max-count",
+        metavar="NAME=K",
+        help="Let a NonZero (by its name or its output's; * for all) find K elements at most, "
+        "with padding and a count. Outputs change. May be repeated.",
+    ),
+]
 NoPlugins = Annotated[
     bool, typer.Option("--no-plugins", help="Make no plugin nodes, plain ONNX only.")
 ]
@@ -99,6 +108,7 @@ def fix_command(
     config: Config = None,
     no_plugins: NoPlugins = False,
     opset: Opset = None,
+    max_count: MaxCount = None,
     no_verify: Annotated[
         bool, typer.Option("--no-verify", help="Do not compare the result with the original.")
     ] = False,
@@ -133,6 +143,7 @@ def fix_command(
     """Rewrite MODEL for a TensorRT release and write the result. The default command."""
     with errors():
         from onnx_fix.api import fix
+        from onnx_fix.pipeline import parse_counts
         from onnx_fix.render import render_report
         from onnx_fix.save import check_output
 
@@ -144,6 +155,7 @@ def fix_command(
                 pipeline=config,
                 plugins=not no_plugins,
                 opset=opset,
+                max_count=parse_counts(max_count or ()),
                 verify=not no_verify,
                 inputs=inputs,
                 reference=reference,
@@ -165,6 +177,7 @@ def plan_command(
     config: Config = None,
     no_plugins: NoPlugins = False,
     opset: Opset = None,
+    max_count: MaxCount = None,
     report: Annotated[
         Path | None, typer.Option("--report", help="Write the report as JSON to this file.")
     ] = None,
@@ -175,9 +188,17 @@ def plan_command(
     """Say what would be done and why, and write no model."""
     with errors():
         from onnx_fix.api import plan
+        from onnx_fix.pipeline import parse_counts
         from onnx_fix.render import render_report
 
-        made = plan(model, target=target, pipeline=config, plugins=not no_plugins, opset=opset)
+        made = plan(
+            model,
+            target=target,
+            pipeline=config,
+            plugins=not no_plugins,
+            opset=opset,
+            max_count=parse_counts(max_count or ()),
+        )
         if report is not None:
             _write_text(report, json.dumps(made.report.to_dict(), indent=1) + "\n")
         render_report(made.report, verbose=verbose, dry=True)

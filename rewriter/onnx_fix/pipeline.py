@@ -156,6 +156,43 @@ def with_opset(passes: tuple[PassEntry, ...], opset: int | None) -> tuple[PassEn
     )
 
 
+BOUNDING = "bound-non-zero"
+"""The pass that takes the largest counts."""
+
+
+def with_max_count(
+    passes: tuple[PassEntry, ...], max_count: Mapping[str, int]
+) -> tuple[PassEntry, ...]:
+    """The passes with NonZero nodes bounded; the pass that does it is put first where it is
+    missing."""
+    if not max_count:
+        return passes
+    if all(e.name != BOUNDING for e in passes):
+        passes = (PassEntry(name=BOUNDING), *passes)
+
+    def bounded(entry: PassEntry) -> PassEntry:
+        known = entry.options.get("max_count") or {}
+        options = {**entry.options, "max_count": {**known, **max_count}}
+        return entry.model_copy(update={"options": options})
+
+    return tuple(bounded(e) if e.name == BOUNDING else e for e in passes)
+
+
+def parse_counts(texts: Sequence[str]) -> dict[str, int]:
+    """``NAME=K`` as a mapping; names may hold equal signs themselves.
+
+    Raises:
+        UsageError: it is not of this form, or K is no positive number.
+    """
+    found: dict[str, int] = {}
+    for text in texts:
+        name, _, number = text.rpartition("=")
+        if not name or not number.isdecimal() or int(number) < 1:
+            raise UsageError(f"'{text}': NAME=K is wanted, with K a positive number")
+        found[name] = int(number)
+    return found
+
+
 def configure(cls: type[BasePass], options: Mapping[str, object]) -> BasePass:
     """An instance of a pass with the given options.
 

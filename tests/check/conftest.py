@@ -437,6 +437,13 @@ CASES: dict[tuple[str, str, str], Case] = {
             ("no_importer", "float", "f4", "trt-7.2"),
         )
     },
+    ("compress-to-gather", "no_importer", "Compress"): of_text(
+        13,
+        "(float[N, 3] x, bool[N] c) => (float[K, 3] y)",
+        "y = Compress <axis = 0> (x, c)",
+        "trt-10.3",
+        [{"x": ("f4", (n, 3)), "c": ("?", (n,))} for n in (1, 9)],
+    ),
     ("replace-is-inf", "no_importer", "IsInf"): of_text(
         13,
         "(float[N] x) => (bool[N] y)",

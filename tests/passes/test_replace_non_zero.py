@@ -525,6 +525,55 @@ def test_sums_of_what_is_selected(kind: str, exactness: str, keepdims: int) -> N
         assert_same_outputs(model, fixed, {"x": x, "m": np.asarray([[False, True, False]])})
 
 
+REDUCTIONS = (
+    "ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSumSquare",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["float", "double", "int64", "int32"])
+@pytest.mark.parametrize("op", REDUCTIONS)
+def test_other_reductions_of_what_is_selected(op: str, kind: str) -> None:
+    integer = kind.startswith("int")
+    if integer and op == "ReduceMean":
+        pytest.skip("left alone: see test_the_mean_of_integers_and_halfs_is_left")
+    for opset, keepdims in ((11, 1), (13, 0), (18, 1)):
+        # One number whatever keepdims says.
+        text = header(opset) + (
+            f" g ({kind}[A,B] x, bool[A,B] m) => ({kind}[S] y) <int64[1] flat = {{-1}}> {{"
+            f" n = NonZero (m) i = Transpose <perm = [1, 0]> (n) v = GatherND (x, i)"
+            f" s = {op} <keepdims = {keepdims}> (v) y = Reshape (s, flat) }}"
+        )
+        model = as_proto(text)
+        fixed, results = run_pass(ReplaceNonZero(), model)
+        assert "NonZero" not in ops(fixed)
+        assert kind == "double" or not refused(fixed, "trt-7.2")
+        exact = integer or op in ("ReduceMax", "ReduceMin")
+        names = {c.exactness.name for r in results for c in r.changes}
+        assert names == {"EXACT" if exact else "ROUNDING"}
+        dtype = np.dtype({"float": "float32", "double": "float64"}.get(kind, kind))
+        for shape in (*SHAPES, (0, 3)):
+            for share in (0.0, 0.5, 1.0):
+                x = RANDOM.integers(-4, 5, shape).astype(dtype)
+                feeds = {"x": x, "m": RANDOM.random(shape) < share}
+                assert_same_outputs(model, fixed, feeds, exact=exact)
+        if not integer:
+            # What is not selected does not count, whatever it is.
+            x = np.asarray([[np.nan, 1.5, np.inf, -np.inf]], dtype)
+            m = np.asarray([[False, True, False, False]])
+            assert_same_outputs(model, fixed, {"x": x, "m": m}, exact=exact)
+
+
+@pytest.mark.parametrize("kind", ["int64", "float16"])
+def test_the_mean_of_integers_and_halfs_is_left(kind: str) -> None:
+    text = header(13) + (
+        f" g ({kind}[A] x, bool[A] m) => ({kind} y) {{"
+        f" n = NonZero (m) i = Transpose (n) v = GatherND (x, i)"
+        f" y = ReduceMean <keepdims = 0> (v) }}"
+    )
+    (reason,) = set(skip_reasons(ReplaceNonZero(), text))
+    assert "ReduceMean 'y' needs what it selects" in reason
+
+
 def test_a_count_beside_the_rows_themselves_is_left() -> None:
     text = (
         header(13)
