@@ -78,8 +78,12 @@ def by_gather_elements(n: int, c: int, h: int, w: int, ho: int, wo: int) -> Mode
     ]
     for axis, last in (("x", "lastx"), ("y", "lasty")):
         nodes += [f"{axis}{k}i = Clip ({axis}{k}c, zero, {last})" for k in "ab"]
-    corners = (("a", "a", "dxb", "dyb"), ("a", "b", "dxb", "dya"))
-    corners += (("b", "a", "dxa", "dyb"), ("b", "b", "dxa", "dya"))
+    corners = (
+        ("a", "a", "dxb", "dyb"),
+        ("a", "b", "dxb", "dya"),
+        ("b", "a", "dxa", "dyb"),
+        ("b", "b", "dxa", "dya"),
+    )
     for kx, ky, wx, wy in corners:
         k = kx + ky
         nodes.append(

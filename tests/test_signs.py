@@ -34,6 +34,8 @@ from onnx_fix.target import load_target
         ("c = Cast <to = 7> (f)  n = Less (c, zero)  i = Where (n, zero, c)", "supported"),
         ("c = Cast <to = 7> (f)  n = Less (c, four)  i = Where (n, zero, c)", "unknown"),
         ("c = Cast <to = 7> (f)  n = Less (c, zero)  i = Where (n, c, c)", "unknown"),
+        ("a = Abs (f)  r = ReduceMax (a)  i = Cast <to = 7> (r)", "supported"),
+        ("r = ReduceMax (f)  i = Cast <to = 7> (r)", "unknown"),
     ],
 )
 def test_a_release_that_wraps_no_indices(index: str, status: str) -> None:

@@ -22,6 +22,7 @@ from onnx_fix.assemble import Assembler
 from onnx_fix.errors import ModelError
 from onnx_fix.load import opset_of, stored_tensors
 from onnx_fix.scope import STANDARD_DOMAINS, Scope, TypeInfo
+from onnx_fix.shape_values import ShapeValues
 from onnx_fix.target.facts import Constness
 from onnx_fix.view import Reader
 from onnx_fix.weights import is_stub, stored_proto, stub_number
@@ -313,6 +314,19 @@ class Model:
     def folded(self, tensor: gs.Tensor) -> NDArray[np.generic] | None:
         """The value of a small tensor computed from constants alone, or None."""
         return self._const.folded(tensor)
+
+    def shape_values(self, scope: Scope) -> ShapeValues:
+        """What is known of the small integers in a scope, and in those around it."""
+        if scope.graph.nodes:
+            self.type_of(scope.graph.nodes[0].outputs[0])
+        values = ShapeValues(self, scope, self._types)
+        around = [scope]
+        while around[0].parent is not None:
+            around.insert(0, around[0].parent)
+        for each in around:
+            for node in each.nodes():
+                values.follow(node)
+        return values
 
     def range_length(self, node: gs.Node) -> int | None:
         """How many elements a Range over small constants has, or None."""

@@ -185,7 +185,7 @@ class Scope:
             known.shape,
             self.constness(tensor),
             lambda: self.constant(tensor),
-            lambda size: Signs(self, size).nonnegative(tensor),
+            lambda size, dim: Signs(self, size, dim).nonnegative(tensor),
             lambda: origin_of(self, tensor),
             self._bound(tensor) if known.dtype == onnx.TensorProto.UINT8 else None,
         )

@@ -108,8 +108,12 @@ def _same(values: ShapeValues, node: gs.Node) -> Value | None:
 
 
 def _cast(values: ShapeValues, node: gs.Node) -> Value | None:
-    integers = (TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL, TensorProto.FLOAT)
-    return values.value(node.inputs[0]) if node.attrs.get("to") in integers else None
+    to, value = node.attrs.get("to"), values.value(node.inputs[0])
+    if value is None or to not in (*_INTEGERS, TensorProto.FLOAT):
+        return None
+    if to == TensorProto.BOOL:
+        return tuple(int(v != 0) if isinstance(v, int) else None for v in value)
+    return value
 
 
 def _gather(values: ShapeValues, node: gs.Node) -> Value | None:
@@ -210,6 +214,11 @@ def _apply(name: str, op: Callable[[int, int], int], x: Dim, y: Dim) -> Dim:
     return None
 
 
+def _not(values: ShapeValues, node: gs.Node) -> Value | None:
+    value = values.value(node.inputs[0])
+    return value and tuple(int(not v) if isinstance(v, int) else None for v in value)
+
+
 def _divide(x: int, y: int) -> int:
     # ONNX divides integers towards zero.
     return int(abs(x) // abs(y) * (1 if (x < 0) == (y < 0) else -1)) if y else 0
@@ -241,6 +250,13 @@ _FOLLOW: dict[str, Callable[[ShapeValues, gs.Node], Value | None]] = {
     "Mul": _binary(lambda x, y: x * y),
     "Div": _binary(_divide),
     "Equal": _binary(lambda x, y: int(x == y)),
+    "Greater": _binary(lambda x, y: int(x > y)),
+    "GreaterOrEqual": _binary(lambda x, y: int(x >= y)),
+    "Less": _binary(lambda x, y: int(x < y)),
+    "LessOrEqual": _binary(lambda x, y: int(x <= y)),
+    "And": _binary(lambda x, y: int(x and y)),
+    "Or": _binary(lambda x, y: int(x or y)),
+    "Not": _not,
     "Where": _where,
 }
 

@@ -34,6 +34,10 @@ _SAME_VALUES = frozenset(
         "GatherElementsPlugin",
         "GatherND",
         "Identity",
+        "ReduceMax",
+        "ReduceMin",
+        "ReduceProd",
+        "ReduceSum",
         "Reshape",
         "Slice",
         "Split",
@@ -48,19 +52,25 @@ _SAME_VALUES = frozenset(
 _IF_ALL = frozenset({"Add", "Concat", "Min", "Mul"})
 """Ops without a negative output where no input has a negative element."""
 
+_ONE_VALUE = frozenset({"Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
+"""Ops that pass on the one element that they are given."""
+
 _MOST_NODES = 64
+_MOST_PASSED = 8
 
 
 class Signs:
     """Proofs for tensors that index a dim of ``size``; None where the size is not static.
 
-    What is not proven counts as possibly negative. Sums and products are taken not to overflow:
-    indices that do are out of range anyway.
+    ``dim`` names the tensor that is indexed and the axis, where its run-time size may be told from
+    others. What is not proven counts as possibly negative. Sums and products are taken not to
+    overflow: indices that do are out of range anyway.
     """
 
-    def __init__(self, scope: Scope, size: int | None) -> None:
+    def __init__(self, scope: Scope, size: int | None, dim: tuple[str, int] | None = None) -> None:
         self._scope = scope
         self._size = size
+        self._dim = dim
         self._left = _MOST_NODES
         self._known: dict[int, bool] = {}
 
@@ -94,6 +104,8 @@ class Signs:
             return any(tensor is t for t in node.outputs[1:])
         if op in _SAME_VALUES:
             return self.nonnegative(inputs[0])
+        if op == "Add" and len(inputs) == 2 and self._is_last(inputs):
+            return True
         if op in _IF_ALL:
             return all(self.nonnegative(t) for t in inputs)
         if op == "Max":
@@ -129,19 +141,59 @@ class Signs:
         return zero is not None and not bool(np.any(zero)) and self.nonnegative(where.inputs[1])
 
     def _is_wrapped(self, where: gs.Node) -> bool:
-        """``Where(Less(i, 0), Add(i, size), i)``: indices counted from the front."""
-        scope, index = self._scope, where.inputs[2]
-        condition, wrapped = scope.producer(where.inputs[0]), scope.producer(where.inputs[1])
-        if condition is None or wrapped is None or condition.op != "Less" or wrapped.op != "Add":
+        """``Where(i < 0, Add(i, size), i)``: indices counted from the front."""
+        index, wrapped = where.inputs[2], self._scope.producer(where.inputs[1])
+        if wrapped is None or wrapped.op != "Add" or not self._tells(where.inputs[0], index):
             return False
-        added = [scope.folded(t) for t in wrapped.inputs if t is not index]
-        zero = scope.folded(condition.inputs[1])
-        return (
-            condition.inputs[0] is index
-            and zero is not None
-            and not bool(np.any(zero))
-            and len(added) == 1
-            and added[0] is not None
-            and self._size is not None
-            and bool(np.all(np.equal(added[0], self._size)))
-        )
+        added = [t for t in wrapped.inputs if t is not index]
+        return len(added) == 1 and self._is_size(added[0])
+
+    def _tells(self, condition: gs.Tensor, index: gs.Tensor) -> bool:
+        """Whether a condition is ``index < 0``."""
+        scope = self._scope
+        value, given = scope.folded(condition), scope.folded(index)
+        if value is not None and given is not None:
+            return bool(np.array_equal(value, np.less(given, 0)))
+        node = scope.producer(condition)
+        if node is None or node.op != "Less" or node.inputs[0] is not index:
+            return False
+        zero = scope.folded(node.inputs[1])
+        return zero is not None and not bool(np.any(zero))
+
+    def _is_size(self, tensor: gs.Tensor) -> bool:
+        """Whether a tensor holds nothing but the size of the dim that is indexed."""
+        scope = self._scope
+        value = scope.folded(tensor)
+        if value is not None:
+            return self._size is not None and bool(np.all(np.equal(value, self._size)))
+        node = scope.producer(tensor)
+        for _ in range(_MOST_PASSED):
+            if node is None or node.op not in _ONE_VALUE:
+                break
+            node = scope.producer(node.inputs[0])
+        if node is None or node.op != "Gather" or self._dim is None:
+            return False
+        shape, place = scope.producer(node.inputs[0]), scope.folded(node.inputs[1])
+        if shape is None or shape.op != "Shape" or set(shape.attrs) & {"start", "end"}:
+            return False
+        if place is None or place.size != 1:
+            return False
+        return self._is_dim(shape.inputs[0], int(place.reshape(-1)[0]))
+
+    def _is_dim(self, tensor: gs.Tensor, axis: int) -> bool:
+        """Whether a dim of a tensor is the one that is indexed."""
+        if self._dim is None or tensor.name != self._dim[0]:
+            return False
+        rank, indexed = self._scope.rank(tensor), self._dim[1]
+        if rank is None:
+            return axis == indexed
+        return axis % rank == indexed % rank
+
+    def _is_last(self, inputs: list[gs.Tensor]) -> bool:
+        """The sum of the size and a number from -1 on: a dim without a last element has none to
+        index."""
+        for number, size in (inputs, inputs[::-1]):
+            value = self._scope.folded(number)
+            if value is not None and not bool(np.any(np.less(value, -1))) and self._is_size(size):
+                return True
+        return False

@@ -41,7 +41,7 @@ def _no_origin() -> Origin | None:
     return None
 
 
-def _unproven(_size: int | None) -> bool:
+def _unproven(_size: int | None, _dim: tuple[str, int] | None) -> bool:
     return False
 
 
@@ -53,7 +53,8 @@ class TensorFacts:
     ``onnx.TensorProto.DataType`` number or None when unknown; ``shape`` is None when the rank is
     unknown. ``value`` reads the tensor where it is a small constant, and gives None elsewhere.
     ``nonnegative`` says whether it provably holds no negative number, taken as indices along a
-    dim of the given size (None where that is not known). ``origin`` is None where it is not known.
+    dim of the given size (None where that is not known) of the tensor of a name along an axis.
+    ``origin`` is None where it is not known.
     ``bound`` says whether it is an input or output of the network (None where that is not known;
     asked of UINT8 alone).
     """
@@ -63,7 +64,7 @@ class TensorFacts:
     shape: tuple[Dim, ...] | None = None
     constness: Constness = "runtime"
     value: Callable[[], NDArray[np.generic] | None] = _no_value
-    nonnegative: Callable[[int | None], bool] = _unproven
+    nonnegative: Callable[[int | None, tuple[str, int] | None], bool] = _unproven
     origin: Callable[[], Origin | None] = _no_origin
     bound: bool | None = None
 

@@ -169,7 +169,7 @@ def negative_indices(entry: Entry, node: NodeFacts, _: Names) -> Hits:
     value = constant(tensor)
     name = label(entry["input"], tensor)
     if value is None:
-        if tensor.nonnegative(_indexed_size(node)):
+        if tensor.nonnegative(_indexed_size(node), _indexed_dim(node)):
             return NOTHING
         return (Hit(f"{name} may hold negative indices", tensor.name, certain=False),)
     lowest = min((int(index) for index in value), default=0)
@@ -187,6 +187,15 @@ def _indexed_size(node: NodeFacts) -> int | None:
         return None
     size = shape[axis]
     return size if isinstance(size, int) else None
+
+
+def _indexed_dim(node: NodeFacts) -> tuple[str, int] | None:
+    """The name of the tensor that is indexed, and the axis; None where an axis refers to a
+    parameter of the enclosing function."""
+    data, axis = given(node, 0), attribute(node, "axis")
+    if data is None or "axis" in node.unresolved:
+        return None
+    return data.name, axis if isinstance(axis, int) else 0
 
 
 def zero_point(entry: Entry, node: NodeFacts, _: Names) -> Hits:
