@@ -47,7 +47,8 @@ class ReplaceScatterElements(Pass):
        index or a Range, expanded along the other axes, or constants): the updates stand between
        two Slices of the data.
     2. Otherwise every element is compared with the indices of its row, and takes the last update
-       that hits it, or its old value. With a ``reduction`` it takes all that do.
+       that hits it, or its old value. With a ``reduction`` it takes all that do. Where all rows
+       have the same indices, and there is no reduction, one row of places is compared for all.
 
     Where the updates are not known to be as large as the data along the other axes, the part of
     the data that they cover is cut out first, and the rest is joined to it again.
@@ -65,9 +66,9 @@ class ReplaceScatterElements(Pass):
         Yes, but that a reduction by add or mul of floats orders them otherwise (rounding only),
         and that NaN under max or min may win or lose. Where indices repeat without a reduction,
         which ONNX leaves open, the last one wins, as in onnxruntime. Form 2 needs memory for B
-        times M times A numbers. Left alone: more numbers than ``limit``; shapes of unknown rank;
-        an axis that is a parameter of the enclosing function; element types that are not taken in
-        Where, even as INT32.
+        times M times A numbers (M times A where the rows are alike). Left alone: more numbers
+        than ``limit``; shapes of unknown rank; an axis that is a parameter of the enclosing
+        function; element types that are not taken in Where, even as INT32.
     Since: 0.2
     """
 
@@ -209,15 +210,23 @@ def _by_region(site: _Site) -> Rewrite | None:
 
 def _run_of_rows(site: _Site) -> Run | None:
     """The indices of each row, where these are the same consecutive numbers."""
+    row = _row(site)
+    if isinstance(row, np.ndarray):
+        return run_of_values(row)
+    return None if row is None else run_of(site.scope, row)
+
+
+def _row(site: _Site) -> gs.Tensor | NDArray[np.generic] | None:
+    """The indices of one row, read in order, where those of all rows are the same."""
     others = [k for k in range(len(site.shape)) if k != site.axis]
     value = site.scope.folded(site.indices)
     if value is not None:
         if not value.size:
             return None
         row = value[tuple(slice(1) if k in others else slice(None) for k in range(value.ndim))]
-        return run_of_values(row) if bool(np.all(value == row)) else None
+        return row.reshape(-1) if bool(np.all(value == row)) else None
     if all(site.of_indices[k] == 1 for k in others):
-        return run_of(site.scope, site.indices)
+        return site.indices
     node = site.scope.producer(site.indices)
     if node is None or node.op != "Expand" or not is_standard(node):
         return None
@@ -229,7 +238,7 @@ def _run_of_rows(site: _Site) -> Run | None:
     rows = all(shape[k] == 1 for k in others)
     # Expand may repeat one index along the axis itself.
     same = length is not None and shape[site.axis] == length
-    return run_of(site.scope, node.inputs[0]) if rows and same else None
+    return node.inputs[0] if rows and same else None
 
 
 # -- form 2 ---------------------------------------------------------------------------------------
@@ -240,13 +249,18 @@ def _by_comparing(site: _Site, limit: int) -> Rewrite | Skip:
     size, length = site.shape[axis], site.of_indices[axis]
     if scope.opset < 11 and not (isinstance(size, int) and isinstance(length, int)):
         return Skip(node, _ASKS_OPSET.format("counting at run time", "Range", 11))
-    much = too_large((*site.of_indices, size), limit)
+    # The places that updates go to are found once where they are the same in every row.
+    row = _row(site) if kind.reduction == "none" else None
+    much = too_large((length, size) if row is not None else (*site.of_indices, size), limit)
     if much is not None:
         return Skip(node, f"comparing makes {much} numbers, more than limit = {limit}")
     e = Emitter(scope)
     whole = carried(e, kind, site.data)
     data, updates = _covered(e, site, whole), carried(e, kind, node.inputs[2])
     trailing = len(site.shape) - 1 - axis
+    if row is not None:
+        result = _whole(e, site, whole, _picked(e, site, row, data, updates))
+        return e.rewrite(node, returned(e, kind, result), note=_GROWS)
     places = ramp(e, size_of(e, site.data, axis), trailing)
     if length == 1 and kind.reduction == "none":
         # One index in each row: of it and the row of places, Equal makes the whole row.
@@ -272,14 +286,39 @@ def _by_comparing(site: _Site, limit: int) -> Rewrite | Skip:
     return e.rewrite(node, result, exactness=kind.exactness, note=_GROWS)
 
 
+def _picked(
+    e: Emitter,
+    site: _Site,
+    row: gs.Tensor | NDArray[np.generic],
+    data: gs.Tensor,
+    updates: gs.Tensor,
+) -> gs.Tensor:
+    """The updates where one hits, given the indices of every row, and else the data."""
+    axis, rank = site.axis, len(site.shape)
+    counted = _from_front(e, site, row)
+    if isinstance(row, gs.Tensor) and site.scope.rank(row) != 1:
+        counted = e.reshape(counted, [-1])
+    apart = e.unsqueeze(e.concat([e.ints([-1]), counted], 0), [1])
+    hit = e("Equal", apart, ramp(e, size_of(e, site.data, axis), 0))
+    numbers = ramp(e, one_more(e, size_of(e, site.indices, axis)), 1)
+    last = e.reduce("ReduceMax", e("Where", hit, numbers, e.const(0)), [0])
+    sizes = [1 if k == axis else size_of(e, site.indices, k) for k in range(rank)]
+    given = e.concat([filled(e, 0, site.kind.carrier, sizes), updates], axis)
+    mask = e.unsqueeze(e("Greater", last, e.const(0)), range(1, rank - axis))
+    return e("Where", mask, e("Gather", given, last, axis=axis), data)
+
+
 def _counted(e: Emitter, site: _Site) -> gs.Tensor:
     """The indices, counted from the front."""
     value: NDArray[np.generic] | None = site.scope.folded(site.indices)
-    if value is not None:
-        return from_front(e, value, site.data, site.axis, True)
-    indices = site.indices
+    return _from_front(e, site, site.indices if value is None else value)
+
+
+def _from_front(e: Emitter, site: _Site, indices: gs.Tensor | NDArray[np.generic]) -> gs.Tensor:
+    if isinstance(indices, np.ndarray):
+        return from_front(e, indices, site.data, site.axis, True)
+    size = site.shape[site.axis]
+    sure = Signs(site.scope, size if isinstance(size, int) else None).nonnegative(indices)
     if site.scope.dtype(indices) != TensorProto.INT64:
         indices = e.cast(indices, TensorProto.INT64)
-    size = site.shape[site.axis]
-    sure = Signs(site.scope, size if isinstance(size, int) else None).nonnegative(site.indices)
     return from_front(e, indices, site.data, site.axis, sure)

@@ -279,6 +279,39 @@ def test_an_index_that_expand_repeats_is_no_region() -> None:
         assert_same_outputs(onnx.parser.parse_model(text), fixed, given_)
 
 
+COPIED = """<ir_version: 8, opset_import: ["" : 11]>
+g (float[B, A, C] x, float[B, 3, C] v, INDEX[3] k) => (float[B, A, C] y) {
+  n = Shape (v) lines = Constant <value = int64[3] {1, 3, 1}> ()
+  q = Reshape (k, lines) i = Expand (q, n) y = ScatterElements <axis = 1> (x, i, v)
+}"""
+
+
+@pytest.mark.parametrize("index", ["int64", "int32"])
+def test_the_same_indices_in_every_row(index: str) -> None:
+    text = COPIED.replace("INDEX", index)
+    fixed, _ = run_pass(PASS, text)
+    # One comparison of the places with a single row, and one Gather of updates.
+    assert "Gather" in ops(fixed) and "ReduceSum" not in ops(fixed) and "Expand" in ops(fixed)
+    check_taken(fixed, "trt-7.2")
+    for places, size in (([0, 3, 1], 4), ([-1, 2, -3], 5), ([0, 0, 0], 1), ([1, -1, 1], 2)):
+        given_ = region_feeds(0, 3, size)
+        given_ = {"x": given_["x"], "v": given_["v"], "k": np.array(places, index)}
+        assert_same_outputs(onnx.parser.parse_model(text), fixed, given_)
+    # A part of the data alone.
+    text = text.replace("float[B, A, C] x", "float[P, A, Q] x")
+    fixed, _ = run_pass(PASS, text)
+    given_["x"] = RNG.random((3, 2, 5)).astype(np.float32)
+    assert_same_outputs(onnx.parser.parse_model(text), fixed, given_)
+
+
+def test_rows_that_are_alike_cost_one_comparison() -> None:
+    text = COPIED.replace("INDEX", "int64").replace("[B, A, C]", "[7, 9, 5]")
+    text = text.replace("[B, 3, C]", "[7, 3, 5]")
+    assert "Equal" in ops(run_pass(ReplaceScatterElements(limit=27), text)[0])
+    (reason,) = skip_reasons(ReplaceScatterElements(limit=26), text)
+    assert reason == "comparing makes 27 numbers, more than limit = 26"
+
+
 def test_constant_regions() -> None:
     rows = np.array([[1, 2], [1, 2]])
     model = scatter((2, 4), rows, 1)

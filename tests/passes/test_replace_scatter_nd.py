@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnx.backend.test.case.test_case import TestCase
 
+import onnx_fix
 from onnx_fix.contract import Exactness
 from onnx_fix.model import Model
 from onnx_fix.target import load_target
@@ -429,6 +430,17 @@ def test_bodies() -> None:
         given_ = feed(("A", "B"), ("N", 2), SIZES[0])
         given_["c"] = np.array(way)
         assert_same_outputs(onnx.parser.parse_model(text), fixed, given_)
+
+
+def test_the_assignment_matrix_of_lightglue(fixtures: Path) -> None:
+    result = onnx_fix.fix(fixtures / "lightglue_match.dynamo18.onnx", target="trt-7.2")
+    left = set(ops(result.model))
+    assert not left & {"ScatterND", "ScatterElements", "Scatter"}
+    # They assign to slices, so nothing is compared.
+    made = [c for c in result.report.changes if "scatter" in c.pass_name]
+    assert len(made) == 6 and not any("Equal" in c.new_ops for c in made)
+    assert result.report.verification is not None
+    assert result.report.verification.status == "equal"
 
 
 def test_onnx_node_tests(node_cases: list[TestCase]) -> None:
