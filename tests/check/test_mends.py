@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from claims import all_cases
 from numpy.typing import NDArray
 from onnx import ModelProto
 from onnx.reference import ReferenceEvaluator
@@ -22,13 +23,15 @@ from onnx_fix.testing import Feeds, as_proto, run_model, run_pass
 
 Key = tuple[str, str, str]
 
+CASES = all_cases()
+
 CLAIMS: list[Key] = [
     (cls.name, claim.kind, claim.op) for cls in default_order() for claim in cls.mends
 ]
 
 
-def test_every_claim_has_a_case_and_every_case_a_claim(claim_cases: dict[Key, Any]) -> None:
-    assert set(CLAIMS) == set(claim_cases)
+def test_every_claim_has_a_case_and_every_case_a_claim() -> None:
+    assert set(CLAIMS) == set(CASES)
     assert len(set(CLAIMS)) == len(CLAIMS), "a claim is made twice"
 
 
@@ -49,9 +52,9 @@ def against(model: ModelProto, case: Any, kind: str, op: str) -> list[CheckFindi
 
 
 @pytest.mark.parametrize("key", CLAIMS, ids=["-".join(k).replace("*", "any") for k in CLAIMS])
-def test_a_claim_is_kept(key: Key, claim_cases: dict[Key, Any]) -> None:
+def test_a_claim_is_kept(key: Key) -> None:
     name, kind, op = key
-    case = claim_cases[key]
+    case = CASES[key]
     before = as_proto(case.model)
     found = against(before, case, kind, op)
     assert found, "the model does not have the finding"

@@ -1,0 +1,15 @@
+"""What ``replace-mod`` claims."""
+
+from __future__ import annotations
+
+from claim import Case, of_text
+
+CASES: dict[tuple[str, str, str], Case] = {
+    ("replace-mod", "no_importer", "Mod"): of_text(
+        13,
+        "(int64[N] x) => (int64[N] y)",
+        "k = Constant <value = int64 {-3}> () y = Mod (x, k)",
+        "trt-8.4",
+        [{"x": ("i8", (n,))} for n in (1, 9)],
+    ),
+}
