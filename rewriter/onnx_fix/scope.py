@@ -167,6 +167,7 @@ class Scope:
             outputs=tuple(self._facts(t) for t in node.outputs),
             attributes=attrs,
             unresolved=refs,
+            first=lambda: self.model.first_of(node),
         )
 
     def _value(self, value: object) -> object:

@@ -120,10 +120,14 @@ class Use:
         inputs: list[str] = []
         outputs: list[str] = []
         attributes: dict[str, Any] = {}
+        before: dict[str, Any] = {}
         opset = 17
         for token in text.split():
             attribute = _ATTRIBUTE.match(token)
-            if token.startswith("in:"):
+            if token.startswith("first:"):
+                key, _, value = token[6:].partition("=")
+                before = {key: ast.literal_eval(value)}
+            elif token.startswith("in:"):
                 self._inside = token[3:]
             elif token.startswith("@"):
                 opset = int(token[1:])
@@ -136,6 +140,10 @@ class Use:
             else:
                 inputs.append(self._input(token, len(inputs)))
         outputs = outputs or [self._output("", 0)]
+        if before:
+            earlier = {**attributes, **before}
+            self._nodes.append(helper.make_node(op, inputs, ["earlier"], "first", **earlier))
+            self._results.append(helper.make_empty_tensor_value_info("earlier"))
         self._nodes.append(helper.make_node(op, inputs, outputs, "judged", **attributes))
         graph = helper.make_graph(self._nodes, "g", self._ports, self._results, self._weights)
         imports = [helper.make_opsetid("", opset)]
