@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
-from onnx import AttributeProto, NodeProto, numpy_helper
 
 from onnx_fix.contract import Exactness, Mends, Pass, Rewrite, Skip, Stage
 from onnx_fix.emit import Emitter
@@ -19,6 +18,7 @@ from onnx_fix.registry import menders
 from onnx_fix.scope import Scope, TypeInfo, has_unresolved
 from onnx_fix.target import TensorFacts
 from onnx_fix_passes._body_folding import Folding
+from onnx_fix_passes._from_protos import emit_all
 
 _RANDOM = frozenset({"Bernoulli"})
 """The body draws its numbers otherwise than the op does."""
@@ -186,11 +186,7 @@ def _emitted(
         found = tensors.get(name)
         return found if found is not None and found.name else None
 
-    for made in folding.nodes:
-        outputs = e.many(
-            made.op_type, len(made.output), *map(tensor, made.input), **_attributes(made)
-        )
-        tensors.update(zip(made.output, outputs, strict=True))
+    tensors.update(emit_all(e, folding.nodes, tensor))
     results = []
     for out, name in zip(node.outputs, names, strict=False):
         result = tensor(folding.name(name)) if out.name else None
@@ -198,16 +194,3 @@ def _emitted(
             results.append((out, result))
     exactness = Exactness.EXACT if node.op in _EXACT else Exactness.ROUNDING
     return e.rewrite(node, results, exactness=exactness)
-
-
-def _attributes(node: NodeProto) -> dict[str, Any]:
-    return {a.name: _attribute(a) for a in node.attribute}
-
-
-def _attribute(attribute: AttributeProto) -> object:
-    value = onnx.helper.get_attribute_value(attribute)
-    if attribute.type == attribute.TENSOR:
-        return gs.Constant("", np.asarray(numpy_helper.to_array(value)))
-    if isinstance(value, bytes):
-        return value.decode()
-    return list(value) if attribute.type in (attribute.INTS, attribute.FLOATS) else value

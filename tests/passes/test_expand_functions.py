@@ -8,15 +8,15 @@ from collections import Counter
 import numpy as np
 import onnx
 import pytest
+from judged import refused
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, numpy_helper
+from onnx import ModelProto, TensorProto
 from onnx.backend.test.case.test_case import TestCase
 from onnx.reference import ReferenceEvaluator
+from recorded import array
 
 from onnx_fix.contract import Exactness
-from onnx_fix.model import Model
 from onnx_fix.registry import default_order
-from onnx_fix.target import load_target
 from onnx_fix.testing import (
     assert_rewrites,
     assert_same_outputs,
@@ -38,11 +38,6 @@ def text(opset: int, signature: str, nodes: str) -> str:
 
 def floats(*shape: int, dtype: type[np.generic] = np.float32) -> NDArray[np.generic]:
     return RNG.standard_normal(shape).astype(dtype)
-
-
-def refused(model: ModelProto, target: str) -> list[str]:
-    view = Model(model, None, load_target(target))
-    return [n.op for s in view.scopes for n in s.graph.nodes if s.refused(n)]
 
 
 UNARY = [
@@ -352,12 +347,6 @@ def test_axes_that_the_target_does_not_read() -> None:
 
 
 # -- ONNX backend node tests ----------------------------------------------------------------------
-
-
-def array(recorded: object) -> NDArray[np.generic]:
-    if isinstance(recorded, TensorProto):
-        return np.asarray(numpy_helper.to_array(recorded))
-    return np.asarray(recorded)
 
 
 def outputs(model: ModelProto, feeds: Arrays) -> list[NDArray[np.generic]]:
