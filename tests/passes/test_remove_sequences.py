@@ -278,7 +278,7 @@ def test_families(data: st.DataObject) -> None:
     """Chains of changes, of constants only, against onnxruntime."""
     parts: list[str] = ["x", "w"]
     nodes = [helper.make_node("SequenceConstruct", ["x", "w"], ["s0"])]
-    initializers = []
+    initializers: list[TensorProto] = []
 
     def position(value: int) -> str:
         name = f"p{len(initializers)}"
@@ -288,7 +288,8 @@ def test_families(data: st.DataObject) -> None:
 
     for step in range(data.draw(st.integers(0, 5))):
         before, after = f"s{step}", f"s{step + 1}"
-        if parts and data.draw(st.booleans()):
+        erase: bool = data.draw(st.booleans())
+        if parts and erase:
             at = data.draw(st.none() | st.integers(-len(parts), len(parts) - 1))
             inputs = [before] if at is None else [before, position(at)]
             nodes.append(helper.make_node("SequenceErase", inputs, [after]))
