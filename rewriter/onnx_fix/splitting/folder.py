@@ -11,7 +11,7 @@ from pathlib import Path
 
 from onnx_fix.errors import UsageError
 from onnx_fix.save import clone_or_copy
-from onnx_fix.split.manifest import NAME
+from onnx_fix.splitting.manifest import NAME
 
 
 def check_folder(output: Path, source: Path | None, *, force: bool) -> None:

@@ -1,6 +1,6 @@
 """Cut a model in parts at nodes that the target does not build.
 
-``split`` is the public door; ``onnx-fix split`` calls it. ``onnx_fix.run_parts`` runs the parts.
+``split`` is the public door; ``onnx-fix split`` calls it. ``onnx_fix.parts`` runs the parts.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from onnx_fix.pipeline import Pipeline, read_pipeline
 from onnx_fix.report import Blocker, source_name, summarise
 from onnx_fix.save import LARGEST, external_files
 from onnx_fix.scope import TypeInfo
-from onnx_fix.split import cut
-from onnx_fix.split.divide import Section, divide
-from onnx_fix.split.extract import Extractor, defaults
-from onnx_fix.split.folder import check_folder, copy_data, new_folder
-from onnx_fix.split.manifest import NAME, Manifest, Original, Part, Tensor, hash_of, tensor_of
-from onnx_fix.split.network import Network, apart
+from onnx_fix.splitting import cut
+from onnx_fix.splitting.divide import Section, divide
+from onnx_fix.splitting.extract import Extractor, defaults
+from onnx_fix.splitting.folder import check_folder, copy_data, new_folder
+from onnx_fix.splitting.manifest import NAME, Manifest, Original, Part, Tensor, hash_of, tensor_of
+from onnx_fix.splitting.network import Network, apart
 from onnx_fix.target import Target, choose_target
 from onnx_fix.verify.symbols import fed_inputs
 from onnx_fix.weights import external_location, is_external

@@ -6,7 +6,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from onnx_fix.split.network import Network
+from onnx_fix.splitting.network import Network
 
 Cost = Callable[[str], int]
 

@@ -9,8 +9,8 @@ from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper
 
 from onnx_fix.errors import UsageError
 from onnx_fix.scope import is_standard
-from onnx_fix.split.divide import Section
-from onnx_fix.split.network import Network, is_nameless
+from onnx_fix.splitting.divide import Section
+from onnx_fix.splitting.network import Network, is_nameless
 from onnx_fix.target.facts import Dim
 from onnx_fix.verify.symbols import fed_inputs
 

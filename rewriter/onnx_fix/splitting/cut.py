@@ -12,7 +12,7 @@ from onnx_fix.errors import UsageError
 from onnx_fix.functions import every_node, label_of
 from onnx_fix.report import Blocker
 from onnx_fix.sign import came_from
-from onnx_fix.split.network import Network
+from onnx_fix.splitting.network import Network
 
 
 def named(network: Network, names: Sequence[str]) -> list[int]:

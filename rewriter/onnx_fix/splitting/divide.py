@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from onnx_fix.split.frontier import frontier
-from onnx_fix.split.network import Network, stages
+from onnx_fix.splitting.frontier import frontier
+from onnx_fix.splitting.network import Network, stages
 
 Kind = Literal["engine", "host"]
 
