@@ -9,16 +9,16 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
-from onnx import AttributeProto, NodeProto, numpy_helper
 
 from onnx_fix.contract import Exactness, Mends, Pass, Rewrite, Skip, Stage
 from onnx_fix.emit import Emitter
-from onnx_fix.lower.node import LowNode, Refused
+from onnx_fix.lower.node import Refused
 from onnx_fix.lower.rules.bodies import body_at
 from onnx_fix.registry import menders
-from onnx_fix.scope import Scope, TypeInfo, has_unresolved
+from onnx_fix.scope import Scope, has_unresolved
 from onnx_fix.target import TensorFacts
 from onnx_fix_passes._body_folding import Folding
+from onnx_fix_passes._by_rule import attributes, is_taken, low_node
 
 _RANDOM = frozenset({"Bernoulli"})
 """The body draws its numbers otherwise than the op does."""
@@ -28,7 +28,6 @@ _NO_BETTER = frozenset({"Clip", "LogSoftmax", "Range", "Softmax", "Softplus"})
 overflows, and those of Softmax and LogSoftmax are sums that the same releases misread."""
 
 _EXACT = frozenset({"CastLike", "CenterCropPad", "GreaterOrEqual", "LessOrEqual", "PRelu", "Relu"})
-_SMALL = 64
 
 
 @dataclass(frozen=True)
@@ -98,25 +97,16 @@ def _site(scope: Scope, node: gs.Node) -> Rewrite | Skip:
         return Skip(node, f"the function body of {node.op} draws other random numbers")
     if has_unresolved(node, *node.attrs):
         return Skip(node, "an attribute is a parameter of the enclosing function; inline it first")
-    alien = next((t for t in (*node.inputs, *node.outputs) if not _is_taken(scope, t)), None)
+    alien = next((t for t in (*node.inputs, *node.outputs) if not is_taken(scope, t)), None)
     if alien is not None:
         return Skip(
             node,
             f"{scope.target.name} refuses '{alien.name}' itself for its type or rank, so it would "
             "refuse the body as well; cast or reshape it in the network",
         )
-    proto = scope.model.named_proto(node)
-    if proto is None:
+    low = low_node(scope, node, scope.opset)
+    if low is None:
         return Skip(node, "the node cannot be read")
-    known = {t.name: TypeInfo(scope.dtype(t), scope.shape(t)) for t in node.inputs if t.name}
-    values = {
-        t.name: value
-        for t in node.inputs
-        if t.name and (value := scope.constant(t, limit=_SMALL)) is not None
-    }
-    low = LowNode(
-        proto, scope.opset, lambda n: known.get(n, TypeInfo()), values.get, lambda base: base
-    )
     try:
         graph = body_at(low, scope.opset)
     except Refused as refused:
@@ -127,9 +117,9 @@ def _site(scope: Scope, node: gs.Node) -> Rewrite | Skip:
         return Skip(node, f"the function body of {node.op} has an If or a Loop")
     names = [value.name for value in graph.input]
     given = {
-        name: values[t.name]
+        name: value
         for name, t in zip(names, node.inputs, strict=False)
-        if t.name in values
+        if t.name and (value := low.value(t.name)) is not None
     }
     folding = Folding(graph, scope.opset, given)
     lacking = _lacking(scope, folding)
@@ -146,11 +136,6 @@ def _site(scope: Scope, node: gs.Node) -> Rewrite | Skip:
         )
     tensors = dict(zip(names, node.inputs, strict=False))
     return _emitted(scope, node, folding, tensors, [value.name for value in graph.output])
-
-
-def _is_taken(scope: Scope, tensor: gs.Tensor) -> bool:
-    """Whether the target takes such a tensor anywhere."""
-    return not tensor.name or scope.accepts("Identity", [tensor], outputs=[tensor])
 
 
 def _lacking(scope: Scope, folding: Folding) -> list[str]:
@@ -188,7 +173,7 @@ def _emitted(
 
     for made in folding.nodes:
         outputs = e.many(
-            made.op_type, len(made.output), *map(tensor, made.input), **_attributes(made)
+            made.op_type, len(made.output), *map(tensor, made.input), **attributes(made)
         )
         tensors.update(zip(made.output, outputs, strict=True))
     results = []
@@ -198,16 +183,3 @@ def _emitted(
             results.append((out, result))
     exactness = Exactness.EXACT if node.op in _EXACT else Exactness.ROUNDING
     return e.rewrite(node, results, exactness=exactness)
-
-
-def _attributes(node: NodeProto) -> dict[str, Any]:
-    return {a.name: _attribute(a) for a in node.attribute}
-
-
-def _attribute(attribute: AttributeProto) -> object:
-    value = onnx.helper.get_attribute_value(attribute)
-    if attribute.type == attribute.TENSOR:
-        return gs.Constant("", np.asarray(numpy_helper.to_array(value)))
-    if isinstance(value, bytes):
-        return value.decode()
-    return list(value) if attribute.type in (attribute.INTS, attribute.FLOATS) else value
