@@ -14,6 +14,7 @@ from onnx_fix.contract import Mends, Pass, Rewrite, Skip, Stage
 from onnx_fix.emit import Emitter
 from onnx_fix.scope import Scope, attribute, has_unresolved
 from onnx_fix_passes._by_rule import is_taken
+from onnx_fix_passes._places import known_sizes
 
 _SCATTER_ELEMENTS_SINCE = 11
 
@@ -83,8 +84,7 @@ def _site(scope: Scope, node: gs.Node) -> Rewrite | Skip:
     if e.opset < _SCATTER_ELEMENTS_SINCE:
         return Skip(node, "Pad of this operator set has no pads computed at run time; raise it")
     given = scope.folded(wanted)
-    known = isinstance(shape, gs.Constant)
-    if given is not None and known and list(given) == list(np.asarray(shape.values)):
+    if given is not None and known_sizes(shape) == [int(v) for v in given.reshape(-1)]:
         return e.rewrite(node, result)
     before = e.ints([0] * rank)
     result = e("Pad", result, e("Concat", before, e("Sub", wanted, shape), axis=0))
@@ -94,14 +94,15 @@ def _site(scope: Scope, node: gs.Node) -> Rewrite | Skip:
 
 
 def _scaled(e: Emitter, size: gs.Tensor, factor: int, more: int) -> gs.Tensor:
-    if isinstance(size, gs.Constant):
-        return e.ints([int(np.asarray(size.values).item()) * factor + more])
+    known = known_sizes(size)
+    if known is not None:
+        return e.ints([known[0] * factor + more])
     return e("Add", e("Mul", size, e.ints([factor])), e.ints([more]))
 
 
 def _together(e: Emitter, sizes: list[gs.Tensor]) -> tuple[gs.Tensor, gs.Tensor]:
     """The sizes as one tensor, and their product, of shape (1,)."""
-    known = [int(np.asarray(s.values).item()) for s in sizes if isinstance(s, gs.Constant)]
+    known = [found[0] for s in sizes if (found := known_sizes(s)) is not None]
     if len(known) == len(sizes):
         return e.ints(known), e.ints([int(np.prod(known))])
     total = sizes[0]
