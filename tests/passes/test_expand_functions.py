@@ -282,7 +282,7 @@ def test_an_op_of_a_body_is_expanded_in_turn() -> None:
 def test_bodies_with_if() -> None:
     model = text(
         20,
-        "(float[N, 2, 3] x, int64[4] s) => (float[N, H, W, 2] y)",
+        "(float[N, P, Q] x, int64[L] s) => (float[N, H, W, 2] y)",
         "y = AffineGrid (x, s)",
     )
     (reason,) = skip_reasons(PASS, model, target="trt-10.3")
