@@ -27,6 +27,7 @@ from onnx_fix.pipeline import (
     VerifySettings,
     read_pipeline,
     with_max_count,
+    with_retype_io,
 )
 from onnx_fix.report import Report, blockers, source_name, summarise
 from onnx_fix.repro import write_repro
@@ -143,6 +144,7 @@ def fix(
     plugins: bool = True,
     opset: int | None = None,
     max_count: Mapping[str, int] | None = None,
+    retype_io: bool = False,
     verify: bool = True,
     inputs: str | Path | None = None,
     dims: Mapping[str, tuple[int, int, int]] | None = None,
@@ -162,6 +164,8 @@ def fix(
         max_count: The largest number of elements that a NonZero is to find, by the name of the
             node or of its output (``*``: all others). It changes the contract of the model: see
             the pass ``bound-non-zero``.
+        retype_io: Whether inputs and outputs of an element type that the target lacks get a wider
+            one (INT16 becomes INT32), which the caller then feeds: see the pass ``widen-types``.
         verify: Whether to compare the result with the original.
         inputs: A folder with the user's own feeds (npz or npy) for the comparison.
         dims: min, opt and max of symbolic dims, used for the sizes of the comparison.
@@ -195,6 +199,8 @@ def fix(
         settings = settings.model_copy(
             update={"passes": with_max_count(settings.passes, max_count)}
         )
+    if retype_io:
+        settings = settings.model_copy(update={"passes": with_retype_io(settings.passes)})
     job, path = _job(model, chosen, settings, folder, plugins)
     files = external_files(job.proto, job.base_dir)
     progress("looking at the model")
@@ -332,6 +338,7 @@ class _Comparison:
             plugin_bodies=reference_functions(opset_of(self.job.proto.opset_import)),
             sizes=self.settings.sizes,
             padded=[p for change in changes for p in change.padded],
+            retyped=[r for change in changes for r in change.retyped],
             reference=self.reference,
         )
 
@@ -390,6 +397,7 @@ def plan(
     plugins: bool = True,
     opset: int | None = None,
     max_count: Mapping[str, int] | None = None,
+    retype_io: bool = False,
 ) -> Plan:
     """A dry run: the changes, skips and remaining blockers, without comparing or writing.
 
@@ -403,6 +411,7 @@ def plan(
         plugins=plugins,
         opset=opset,
         max_count=max_count,
+        retype_io=retype_io,
         verify=False,
     )
     return Plan(result.report, result.pipeline)

@@ -77,6 +77,14 @@ MaxCount = Annotated[
         "with padding and a count. Outputs change. May be repeated.",
     ),
 ]
+RetypeIo = Annotated[
+    bool,
+    typer.Option(
+        "--retype-io",
+        help="Give inputs and outputs of an element type that the target lacks a wider one "
+        "(INT16: INT32). The caller feeds that.",
+    ),
+]
 NoPlugins = Annotated[
     bool, typer.Option("--no-plugins", help="Make no plugin nodes, plain ONNX only.")
 ]
@@ -109,6 +117,7 @@ def fix_command(
     no_plugins: NoPlugins = False,
     opset: Opset = None,
     max_count: MaxCount = None,
+    retype_io: RetypeIo = False,
     no_verify: Annotated[
         bool, typer.Option("--no-verify", help="Do not compare the result with the original.")
     ] = False,
@@ -156,6 +165,7 @@ def fix_command(
                 plugins=not no_plugins,
                 opset=opset,
                 max_count=parse_counts(max_count or ()),
+                retype_io=retype_io,
                 verify=not no_verify,
                 inputs=inputs,
                 reference=reference,
@@ -178,6 +188,7 @@ def plan_command(
     no_plugins: NoPlugins = False,
     opset: Opset = None,
     max_count: MaxCount = None,
+    retype_io: RetypeIo = False,
     report: Annotated[
         Path | None, typer.Option("--report", help="Write the report as JSON to this file.")
     ] = None,
@@ -198,6 +209,7 @@ def plan_command(
             plugins=not no_plugins,
             opset=opset,
             max_count=parse_counts(max_count or ()),
+            retype_io=retype_io,
         )
         if report is not None:
             _write_text(report, json.dumps(made.report.to_dict(), indent=1) + "\n")

@@ -77,6 +77,20 @@ class Padded:
 
 
 @dataclass(frozen=True, slots=True)
+class Retyped:
+    """An input or output of the network whose element type is another from now on.
+
+    ``was`` and ``now`` are ``TensorProto.DataType`` numbers. ``now`` holds the numbers of ``was``,
+    or the same bits (UINT64 in INT64), or is less precise (DOUBLE in FLOAT).
+    """
+
+    name: str
+    is_input: bool
+    was: int
+    now: int
+
+
+@dataclass(frozen=True, slots=True)
 class Rewrite:
     """Replace the nodes ``old`` by the nodes ``new``.
 
@@ -206,12 +220,18 @@ class ModelPass(BasePass):
 
 @dataclass(frozen=True, slots=True)
 class Transformed:
-    """What a transformer of whole models made: one line per change, and what it declined."""
+    """What a transformer of whole models made: one line per change, and what it declined.
+
+    As for a rewrite, a change of the contract names in ``asked_by`` the option that asked for it,
+    and only such a one may change the element type of network inputs and outputs (``retyped``).
+    """
 
     model: onnx.ModelProto
     changes: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     exactness: Exactness = Exactness.EXACT
+    retyped: tuple[Retyped, ...] = ()
+    asked_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +248,7 @@ class Change:
     exactness: Exactness
     note: str = ""
     padded: tuple[Padded, ...] = ()
+    retyped: tuple[Retyped, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import ml_dtypes
 import numpy as np
 import onnx
 
-from onnx_fix.contract import Padded
+from onnx_fix.contract import Padded, Retyped
 from onnx_fix.errors import UsageError
 from onnx_fix.verify.compare import (
     Comparison,
@@ -26,6 +26,7 @@ from onnx_fix.verify.feeds import FeedMaker
 from onnx_fix.verify.padded import compare_padded
 from onnx_fix.verify.pair import Outcome, Pair, Side
 from onnx_fix.verify.result import Case, Verification, describe
+from onnx_fix.verify.retyped import Ends
 from onnx_fix.verify.runner import ORACLES, OracleName
 from onnx_fix.verify.sizes import Alternative, PlannedSizes, Profile, alternatives, plan
 from onnx_fix.verify.source import ModelSource, all_nodes, random_outputs
@@ -57,6 +58,7 @@ def verify(
     oracle: OracleChoice = "auto",
     threads: int = 0,
     padded: Sequence[Padded] = (),
+    retyped: Sequence[Retyped] = (),
     progress: Progress | None = None,
 ) -> Verification:
     """Compare what two models compute, on random feeds or the user's own.
@@ -88,6 +90,8 @@ def verify(
         threads: Threads within an operator; 0 leaves it to onnxruntime.
         padded: Outputs of ``after`` that are longer than the original's: only what their counts
             say is compared, and the counts themselves with the sizes in the original.
+        retyped: Inputs and outputs of ``after`` that are of another element type: it is fed the
+            same numbers in that type, and outputs are compared in it.
         progress: Told of each case before it runs.
 
     Raises:
@@ -101,8 +105,9 @@ def verify(
         expected = ModelSource.of(reference, reference_dir, plugin_bodies)
         _check_interface(original, expected)
     names: tuple[OracleName, ...] = ORACLES if oracle == "auto" else (oracle,)
-    pair = Pair(Side(expected, threads), Side(fixed, threads), names)
-    judge = _Judge(expected, rtol, atol, slack, padded)
+    ends = Ends(retyped)
+    pair = Pair(Side(expected, threads, ends.original), Side(fixed, threads, ends.fixed), names)
+    judge = _Judge(expected, rtol, atol, slack, padded, ends)
     if inputs_dir is not None:
         cases = _user_cases(original.proto, inputs_dir, pair, judge, progress)
     else:
@@ -133,7 +138,9 @@ class _Judge:
         atol: float | None,
         slack: float,
         padded: Sequence[Padded],
+        ends: Ends,
     ) -> None:
+        self._ends = ends
         self._padded = {p.output: p for p in padded}
         self._counts = {name for p in padded for name, _ in p.counts}
         self._slack = slack
@@ -158,6 +165,7 @@ class _Judge:
                 continue
             got = outcome.actual.pop(name)
             limits = self._tolerance(wanted)
+            wanted, limits = self._ends.output(name, wanted, limits)
             if name in self._padded:
                 compared = compare_padded(self._padded[name], wanted, got, counts, limits)
             else:
