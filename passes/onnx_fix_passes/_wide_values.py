@@ -27,6 +27,22 @@ _OF_TYPES = frozenset({"dtype", "dtype_refused", "uint8_io", "quantized_constant
 """Kinds of findings that say that a node does not take an element type elsewhere taken."""
 
 
+@dataclass(frozen=True)
+class Obstacle:
+    """What keeps a group as it is: a node, or an input of the network that no node reads."""
+
+    scope: Scope
+    node: gs.Node | None
+    reason: str
+    unread: str = ""
+
+    def skipped(self) -> Skipped:
+        """The obstacle as a report shows it."""
+        if self.node is None:
+            return Skipped(self.scope.path, self.unread, "input", self.reason)
+        return Skipped(self.scope.path, node_label(self.node), self.node.op, self.reason)
+
+
 @dataclass(eq=False)
 class Group:
     """Values of one element type that nodes tie together, so that they change it together.
@@ -38,7 +54,8 @@ class Group:
     carrier: Carrier
     wanted: bool = False
     exact: bool = True
-    obstacles: list[Skipped] = field(default_factory=list)
+    obstacles: list[Obstacle] = field(default_factory=list)
+    nodes: list[tuple[Scope, gs.Node]] = field(default_factory=list)
     inputs: list[gs.Tensor] = field(default_factory=list)
     outputs: list[gs.Tensor] = field(default_factory=list)
     cast_ends: set[int] = field(default_factory=set)
@@ -83,12 +100,14 @@ class Values:
             group.wanted = group.carrier.was in lacking
         for scope, node, mine in touching:
             self._want(scope, node, mine)
+            for group in dict.fromkeys(self._group(t) for t in mine):
+                group.nodes.append((scope, node))
         self._ends()
         self._hold()
         for scope, node, mine in touching:
             self._hinder(scope, node, mine)
         for group in self._found():
-            self._settle(group, touching)
+            self._settle(group)
         return [g for g in self._found() if g.wanted]
 
     # -- which values belong together --------------------------------------------------------------
@@ -191,11 +210,7 @@ class Values:
                     near = self.model.consumers(tensor) if what == "input" else []
                     maker = self.model.producer(tensor)
                     node = near[0] if near else maker
-                    group.obstacles.append(
-                        _skipped(main, node, reason)
-                        if node is not None
-                        else Skipped("", str(tensor.name), what, reason)
-                    )
+                    group.obstacles.append(Obstacle(main, node, reason, str(tensor.name)))
 
     # -- what is in the way ------------------------------------------------------------------------
 
@@ -212,16 +227,15 @@ class Values:
             else:
                 reason = obstacle(scope, node, carrier, group.tensors)
             if reason:
-                group.obstacles.append(_skipped(scope, node, reason))
+                group.obstacles.append(Obstacle(scope, node, reason))
 
-    def _settle(self, group: Group, touching: list[tuple[Scope, gs.Node, list[gs.Tensor]]]) -> None:
+    def _settle(self, group: Group) -> None:
         """Decide on what is not exact: floats carried in another precision."""
         if not group.wanted or not group.carrier.is_float or group.carrier.was in NARROW:
             return
         members = group.tensors
-        nodes = [(s, n) for s, n, mine in touching if any(id(t) in members for t in mine)]
         moved = all(
-            n.op in HOLDERS or converts(s, n, group.carrier, members) for s, n in nodes
+            n.op in HOLDERS or converts(s, n, group.carrier, members) for s, n in group.nodes
         ) and all(
             holds(self.model.main, t)
             for t in members.values()
@@ -234,8 +248,4 @@ class Values:
                 f"{self.model.target.name} does not take DOUBLE, and FLOAT would compute less "
                 "precisely; the option doubles of widen-types asks for that"
             )
-            group.obstacles.append(_skipped(*nodes[0], reason))
-
-
-def _skipped(scope: Scope, node: gs.Node, reason: str) -> Skipped:
-    return Skipped(scope.path, node_label(node), node.op, reason)
+            group.obstacles.append(Obstacle(*group.nodes[0], reason))

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
-from onnx_fix.contract import Exactness, ModelPass, Retyped, Stage, Transformed
+from onnx_fix.contract import (
+    Exactness,
+    Mends,
+    ModelPass,
+    New,
+    Retyped,
+    Rewrite,
+    Skip,
+    Stage,
+    Transformed,
+)
 from onnx_fix.functions import Calls, spelled
 from onnx_fix.inlining import inline
 from onnx_fix.model import Model
@@ -59,6 +70,14 @@ class WidenTypes(ModelPass):
     """
 
     stage: ClassVar[Stage] = Stage.EXPAND
+    mends: ClassVar[tuple[Mends, ...]] = (
+        Mends("bf16_fp8", "*", "no input or output of the network is of BF16 or FP8"),
+        Mends("double_refused", "*", "doubles are moved and compared alone"),
+        Mends("dtype_refused", "Cast", "no input or output of the network is of that type"),
+        Mends("io_types_refused", "*", "no input or output of the network is of that type"),
+        Mends("no_importer", "BitShift", "the numbers are of a type that the target lacks"),
+        Mends("uint8_io", "*", "no node computes with the quantized numbers themselves"),
+    )
 
     retype_io: bool = False
     """Change the type of network inputs and outputs whose type the target does not take, to the
@@ -72,6 +91,16 @@ class WidenTypes(ModelPass):
         """Whether the target refuses a value for its type."""
         return bool(self._groups(model))
 
+    def forecast(self, scope: Scope) -> Iterator[Rewrite | Skip]:
+        """The nodes of the groups that change, and those that keep a group as it is."""
+        for group in self._groups(scope.model):
+            for obstacle in group.obstacles:
+                if obstacle.node is not None and obstacle.scope is scope:
+                    yield Skip(obstacle.node, obstacle.reason)
+            for where, node in () if group.obstacles else group.nodes:
+                if where is scope:
+                    yield Rewrite((node,), (New(node.op, tuple(node.inputs), ()),), ())
+
     def transform(self, model: ModelProto, target: Target) -> Transformed:
         """The model with the values in types that the target takes."""
         calls = Calls.of(model)
@@ -80,7 +109,7 @@ class WidenTypes(ModelPass):
         proto.CopyFrom(flat)
         view = Model(proto, None, target)
         groups = self._groups(view)
-        skipped = tuple(s for g in groups for s in g.obstacles)
+        skipped = tuple(o.skipped() for g in groups for o in g.obstacles)
         chosen = [g for g in groups if not g.obstacles]
         if not chosen:
             return Transformed(model, (), skipped)

@@ -206,6 +206,14 @@ class ModelPass(BasePass):
     It sees the model without its large weights, which are put back by name.
     """
 
+    def forecast(self, scope: Scope) -> Iterator[Rewrite | Skip]:
+        """What ``transform`` would do in a scope, for a check that applies nothing.
+
+        Only the old nodes, and the tensors that the new ones read, need be right. A pass that
+        claims findings defines it.
+        """
+        yield from ()
+
     def due(self, model: Model) -> bool:
         """Whether ``transform`` may find something to do in the model as it stands.
 
