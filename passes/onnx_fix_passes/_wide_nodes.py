@@ -11,9 +11,18 @@ from onnx import AttributeProto, NodeProto, TensorProto
 
 from onnx_fix.scope import Scope, attribute, node_label
 from onnx_fix_passes._wide_bounds import bounds
-from onnx_fix_passes._wide_rules import CASTS, ORDER, SCATTERS, THROUGH_FLOAT, WRAPS
+from onnx_fix_passes._wide_floats import FORMATS, rounded
+from onnx_fix_passes._wide_rules import CASTS, ORDER, SCATTERS, THROUGH_FLOAT, WRAPS, held_by
 from onnx_fix_passes._wide_steps import Steps, converted, other_attribute
 from onnx_fix_passes._wide_types import RANGES, Carrier
+from onnx_fix_passes._wide_unsigned import (
+    divided,
+    flipped,
+    looked_up,
+    remainder,
+    shifted_right,
+    signed,
+)
 
 _FLOAT = int(TensorProto.FLOAT)
 
@@ -50,6 +59,10 @@ class Writer:
             self._ordered_bits(node, proto, carrier)
         elif node.op == "BitShift":
             self._shift(node, carrier)
+        elif carrier.bits and node.op in ("Div", "Mod"):
+            a, b = map(self.name, node.inputs)
+            write = divided if node.op == "Div" else remainder
+            write(self.steps, a, b, carrier, self.name(node.outputs[0]))
         elif node.op == "BitwiseNot" and carrier.low == 0 and not carrier.bits:
             most = self.steps.const(carrier.high, carrier.to)
             self.steps.add("Sub", most, self.name(node.inputs[0]), out=self.name(node.outputs[0]))
@@ -103,7 +116,12 @@ class Writer:
         if was is None or made is None:
             raise ValueError("a conversion of an unknown type is no part of a group")
         given = was if source is None else source.to
-        if sink is None or sink.is_float or sink.bits or self._stays(x, was, sink):
+        kind = None if sink is None or was in held_by(sink.was) else FORMATS.get(sink.was)
+        if kind is not None:
+            wide = self.steps.cast(self.name(x), given, _FLOAT)
+            saturate = attribute(node, "saturate", int, 1) != 0
+            rounded(self.steps, wide, kind, saturate=saturate, out=self.name(y))
+        elif sink is None or sink.is_float or sink.bits or self._stays(x, was, sink):
             one = NodeProto()
             one.CopyFrom(proto)
             to = made if sink is None else sink.to
@@ -133,9 +151,8 @@ class Writer:
 
     def _ordered_bits(self, node: gs.Node, proto: NodeProto, carrier: Carrier) -> None:
         """Unsigned numbers have the order that signed ones have with the first bit flipped."""
-        sign = self.steps.const(-(1 << carrier.width - 1), carrier.to)
         inputs = {
-            place: self.steps.add("Add", self.name(t), sign)
+            place: flipped(self.steps, self.name(t), carrier)
             for place, t in enumerate(node.inputs)
             if self.carrier(t) is not None
         }
@@ -146,7 +163,7 @@ class Writer:
         }
         self._same(node, proto, None, outputs, inputs)
         for place, made in outputs.items():
-            self.steps.add("Add", made, sign, out=self.name(node.outputs[place]))
+            flipped(self.steps, made, carrier, self.name(node.outputs[place]))
 
     def _through_float(self, node: gs.Node, proto: NodeProto, carrier: Carrier) -> None:
         x, y = node.inputs[0], node.outputs[0]
@@ -165,34 +182,17 @@ class Writer:
             # A shift by a number with the first bit set is negative here.
             beyond = steps.add("Less", self.name(by), steps.const(0, carrier.to))
             amount = steps.add("Where", beyond, most, amount)
-        powers = [_signed(1 << k, carrier) for k in range(width)]
+        powers = [signed(1 << k, carrier) for k in range(width)]
         if attribute(node, "direction", str) != "RIGHT":
-            factor = self._looked_up([*powers, 0], amount, carrier)
+            factor = looked_up(steps, [*powers, 0], amount, carrier)
             made = steps.add("Mul", self.name(x), factor, out=y if carrier.bits else "")
             if not carrier.bits:
                 steps.wrap(made, carrier, y)
         elif not carrier.bits:
-            factor = self._looked_up([*powers, 1 << width], amount, carrier)
+            factor = looked_up(steps, [*powers, 1 << width], amount, carrier)
             steps.add("Div", self.name(x), factor, out=y)
         else:
-            self._shift_bits_right(self.name(x), amount, carrier, y)
-
-    def _shift_bits_right(self, x: str, amount: str, carrier: Carrier, y: str) -> None:
-        """The first bit is moved by itself, since it is a sign here."""
-        steps, width = self.steps, carrier.width
-        least = -(1 << width - 1)
-        zero = steps.const(0, carrier.to)
-        negative = steps.add("Less", x, zero)
-        rest = steps.add("Where", negative, steps.add("Add", x, steps.const(least, carrier.to)), x)
-        # Over the least number, which is larger than any rest, nothing is left.
-        over = [*(1 << k for k in range(width - 1)), least, least]
-        moved = steps.add("Div", rest, self._looked_up(over, amount, carrier))
-        firsts = [*(_signed(1 << width - 1 - k, carrier) for k in range(width)), 0]
-        first = self._looked_up(firsts, amount, carrier)
-        steps.add("Add", moved, steps.add("Where", negative, first, zero), out=y)
-
-    def _looked_up(self, table: list[int], place: str, carrier: Carrier) -> str:
-        return self.steps.add("Gather", self.steps.const(table, carrier.to), place, axis=0)
+            shifted_right(steps, self.name(x), amount, carrier, y)
 
     def _wraps(self, node: gs.Node, carrier: Carrier) -> bool:
         """Whether the result may leave the range of the type."""
@@ -210,12 +210,6 @@ class Writer:
             by = None if unsigned else self.scope.constant(node.inputs[1])
             return not unsigned and (by is None or bool((np.asarray(by) == -1).any()))
         return True
-
-
-def _signed(number: int, carrier: Carrier) -> int:
-    """A number as the carrier holds it: with ``bits``, the signed one of the same bits."""
-    folded = carrier.bits and number >= carrier.span // 2
-    return number - carrier.span if folded else number
 
 
 def _least(node: gs.Node, carrier: Carrier) -> int | None:

@@ -10,6 +10,7 @@ from onnx import TensorProto
 
 from onnx_fix.scope import Scope, attribute, has_unresolved, is_standard
 from onnx_fix_passes._wide_bounds import bounds
+from onnx_fix_passes._wide_floats import FORMATS
 from onnx_fix_passes._wide_types import NARROW, RANGES, Carrier, name_of
 
 BODIES = frozenset({"If", "Loop", "Scan"})
@@ -102,7 +103,7 @@ OF_BITS = frozenset(
     | SCATTERS
     | (ORDER - {"Clip"})
     | {"Add", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "CumSum", "Equal"}
-    | {"Mul", "Sub"}
+    | {"Div", "Mod", "Mul", "Sub"}
 )
 """Ops on which the bits of an unsigned number in a signed one give the right bits. Reductions are
 none: onnxruntime does not let sums of INT32 start again at the other end."""
@@ -112,11 +113,11 @@ FLOAT_MOVES = frozenset({"Abs", "Ceil", "Equal", "Floor", "IsNaN", "Neg", "Relu"
 HOLDERS = frozenset(MOVES | ORDER | FLOAT_MOVES)
 """Ops that give the same numbers in a wider or narrower float type that holds their inputs."""
 
-CASTS = frozenset({"Cast", "CastLike"})
+CASTS = frozenset({"BitCast", "Cast", "CastLike"})
+"""Conversions; BitCast between integers of the same width is one that keeps all bits."""
 
 _NO_FLOAT_RULE = frozenset(
     {
-        "BitCast",
         "DequantizeLinear",
         "DynamicQuantizeLinear",
         "QLinearConv",
@@ -215,8 +216,12 @@ def _cast_obstacle(scope: Scope, node: gs.Node, carrier: Carrier, members: Conta
     into, out_of = id(node.outputs[0]) in members, id(node.inputs[0]) in members
     if into and out_of:
         return ""
+    if node.op == "BitCast" and not {given, made} <= RANGES.keys():
+        return "BitCast of floats needs bits that no op gives"
     if carrier.was in NARROW and into and given not in held_by(carrier.was):
-        return f"rounding to {was} is not written in other ops"
+        narrow = held_by(TensorProto.DOUBLE) - {int(TensorProto.DOUBLE)}
+        if carrier.was not in FORMATS or given not in narrow:
+            return f"rounding from {name_of(given)} to {was} is not written in other ops"
     if carrier.bits:
         other = given if into else made
         if other in RANGES and (into or _fits_bits(other, carrier)):

@@ -171,6 +171,9 @@ class Values:
         ]
         if not open_ or not is_standard(node):
             return
+        if node.op == "BitCast" and scope.refused(node):
+            for _, group in open_:
+                group.wanted = True
         for finding in scope.judge(node).findings:
             if finding.kind in _OF_TYPES and (finding.refuses or finding.in_doubt):
                 for tensor, group in open_:

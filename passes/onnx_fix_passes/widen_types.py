@@ -45,7 +45,7 @@ class WidenTypes(ModelPass):
     conversion can leave the range of the narrow type, the wide result is brought back as the narrow
     one would have started again at the other end. Moves, comparisons, minima and maxima cost
     nothing. UINT64 is carried by its bits in INT64, and so is UINT32 in INT32 where the target
-    computes INT64 as INT32; divisions of them, and conversions from and to floats, are left alone.
+    computes INT64 as INT32; conversions of them from and to floats are left alone.
 
     Values that nodes tie together change together, in bodies of If and Loop too. Inputs and outputs
     of the network keep their types, with a Cast behind or before them; where the target does not
@@ -65,7 +65,7 @@ class WidenTypes(ModelPass):
         Yes for integers, and for floats that are only moved, compared and converted. BFLOAT16
         computed in FLOAT rounds less. DOUBLE computed in FLOAT rounds more, so it is done where an
         option asks for it only. Left alone: INT64 as the carrier where the target computes it as
-        INT32; rounding to floats of at most 8 bits; quantization and products of 8-bit integers.
+        INT32; rounding to FLOAT8E8M0; quantization and products of 8-bit integers.
     Since: 0.3
     """
 
