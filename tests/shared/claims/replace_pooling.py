@@ -44,5 +44,6 @@ CASES: dict[tuple[str, str, str], Case] = {
         "y = MaxPool <kernel_shape = [2, 2]> (x)",
         "rtx-1.7",
         [{"x": ("u1", (n, 2, 5, 6))} for n in (1, 3)],
+        first="widen-types",
     ),
 }
