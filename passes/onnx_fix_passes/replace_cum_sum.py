@@ -110,7 +110,11 @@ class ReplaceCumSum(Pass):
             return e.rewrite(node, e.const(whole))
         given = scope.folded(node.inputs[1])
         if given is None or given.size != 1:
-            return Skip(node, "the axis is known at run time only")
+            return Skip(
+                node,
+                "the axis is known at run time only: make it a constant (--freeze, where it is an "
+                "input of the model)",
+            )
         if not self.everywhere and _takes_constant_axis(scope, node):
             kept = {k: v for k, v in node.attrs.items() if k in ("exclusive", "reverse")}
             return e.rewrite(node, e("CumSum", data, given.reshape(()), **kept))
