@@ -13,7 +13,15 @@ from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper, num
 
 from onnx_fix.emit import Emitter
 from onnx_fix_passes._body_folding import Folding
-from onnx_fix_passes._body_rounds import Array, Known, Limits, Rounds, Unresolved, graphs_of
+from onnx_fix_passes._body_rounds import (
+    Array,
+    Known,
+    Limits,
+    Rounds,
+    Shape,
+    Unresolved,
+    graphs_of,
+)
 
 MOST_NESTED = 24
 """How deep control flow may be nested."""
@@ -23,11 +31,14 @@ Read = Callable[[TensorProto], Array]
 
 @dataclass(frozen=True)
 class Flat:
-    """The nodes that are left of a body, its constants by name, and the names of its outputs."""
+    """The nodes that are left of a body, its constants by name, the names of its outputs, and what
+    is known of shapes and types."""
 
     nodes: Sequence[NodeProto]
     constants: Mapping[str, Array]
     outputs: Sequence[str]
+    shape: Callable[[str], Shape | None]
+    dtype: Callable[[str], int]
 
 
 def flattened(
@@ -66,7 +77,7 @@ def flattened(
                 reasons.append(why)
                 nodes.append(node)
         if not found:
-            return Flat(folding.nodes, folding.constants, outputs)
+            return Flat(folding.nodes, folding.constants, outputs, folding.shape, folding.dtype)
         if not done:
             raise reasons[0]
         work = GraphProto(name=body.name)
