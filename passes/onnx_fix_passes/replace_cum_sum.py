@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
 from onnx import TensorProto
 
 from onnx_fix.contract import Exactness, Mends, Pass, Rewrite, Skip, Stage
@@ -31,6 +32,8 @@ _TYPES = frozenset(
     }
 )
 """What ONNX lets CumSum sum (operator set 14)."""
+_LENGTHS = 1024
+"""The sizes of a tensor together, up to which sums along every axis are made."""
 
 
 @dataclass(frozen=True)
@@ -58,25 +61,27 @@ class ReplaceCumSum(Pass):
        for a single row of 2048 floats. Where the target misreads the axes of ReduceSum
        (TensorRT 7 from operator set 13 on) floats are summed by a MatMul with ones instead, and
        booleans that were cast to integers as floats; other integers are left.
-    7. ``method: matmul``: floats by one MatMul with a triangular matrix of ones, in place of the
+    7. An axis known at run time only: CumSum along every axis, or form 5 where the target has no
+       CumSum and the sizes are known; Where takes the sums of the axis that is meant.
+    8. ``method: matmul``: floats by one MatMul with a triangular matrix of ones, in place of the
        many small nodes of form 5; but zero times infinity is NaN in it.
 
     Exact: integers are, and so are constants and counts in integers. Sums that leave their type
         wrap around in forms 4 and 5 as CumSum's do; form 6 does what the ReduceSum of the runtime
         does (onnxruntime adds integers in double precision: exact up to 2**53). Floats are summed
         in another order (rounding only, and a sum of finite numbers may then overflow earlier or
-        later). Infinities and NaNs come out where they did, which is why form 7 is not the
+        later). Infinities and NaNs come out where they did, which is why form 8 is not the
         default. Ones counted in floats are exact as far as the type counts: 2**24 in float32,
         2**11 in float16, 2**8 in bfloat16. Beyond that a running sum stalls where a Range goes on,
         so a longer static length takes form 5, and a dynamic one carries the limit in its note.
-        Left alone: an axis known at run time only, an unknown rank, sums of booleans (which ONNX
-        does not have, though an exporter writes them).
+        Left alone: an unknown rank, an axis known at run time only where form 7 does not hold, sums
+        of booleans (which ONNX does not have, though an exporter writes them).
     Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE
     mends: ClassVar[tuple[Mends, ...]] = tuple(
-        Mends(kind, "CumSum", "the axis is constant and the rank is known")
+        Mends(kind, "CumSum", "the rank is known, and the axis or the sizes are constant")
         for kind in (
             "differs_from_first",
             "input_must_be_constant",
@@ -109,8 +114,10 @@ class ReplaceCumSum(Pass):
         if whole is not None:
             return e.rewrite(node, e.const(whole))
         given = scope.folded(node.inputs[1])
+        if given is None and shape and dtype in _TYPES:
+            return self._any_axis(scope, e, node, int(dtype or 0))
         if given is None or given.size != 1:
-            return Skip(node, "the axis is known at run time only")
+            return Skip(node, "the axis is known at run time only, and the rank not at all")
         if not self.everywhere and _takes_constant_axis(scope, node):
             kept = {k: v for k, v in node.attrs.items() if k in ("exclusive", "reverse")}
             return e.rewrite(node, e("CumSum", data, given.reshape(()), **kept))
@@ -133,6 +140,36 @@ class ReplaceCumSum(Pass):
             dtype,
         )
         return self._count(scope, e, node, s) or self._sum(scope, e, node, s)
+
+    def _any_axis(self, scope: Scope, e: Emitter, node: gs.Node, dtype: int) -> Rewrite | Skip:
+        """The sums along every axis, and Where takes those of the one that is meant."""
+        data, axis = node.inputs
+        shape = scope.shape(data) or ()
+        ways = {k: bool(attribute(node, k, int, 0)) for k in ("exclusive", "reverse")}
+        sums: list[gs.Tensor]
+        rounds = Exactness.EXACT
+        if not self.everywhere and _has_constant_axis(scope, node, np.zeros((), np.int64)):
+            given: dict[str, Any] = {k: int(v) for k, v in ways.items() if v}
+            sums = [e("CumSum", data, e.const(k), **given) for k in range(len(shape))]
+        else:
+            lengths = [d for d in shape if isinstance(d, int)]
+            if len(lengths) < len(shape) or sum(lengths) > _LENGTHS:
+                return Skip(
+                    node,
+                    "the axis is known at run time only, and not all sizes are known and small: "
+                    "fix the axis",
+                )
+            sums = [
+                forms.log_step(scope, e, forms.Sum(data, k, len(shape), dtype=dtype, **ways), n)
+                for k, n in enumerate(lengths)
+            ]
+            rounds = Exactness.ROUNDING if forms.is_float(dtype) else Exactness.EXACT
+        result = sums[0]
+        for k, way in enumerate(sums[1:], start=1):
+            wide = e.cast(axis, TensorProto.INT64)
+            here = e("Or", e("Equal", wide, e.const(k)), e("Equal", wide, e.const(k - len(shape))))
+            result = e("Where", here, way, result)
+        return e.rewrite(node, result, exactness=rounds)
 
     def _count(self, scope: Scope, e: Emitter, node: gs.Node, s: forms.Sum) -> Rewrite | None:
         value = uniform_value(scope, s.data)
@@ -192,7 +229,12 @@ def _takes_constant_axis(scope: Scope, node: gs.Node) -> bool:
     if scope.constness(node.inputs[1]) == "initializer":
         return False
     axis = scope.folded(node.inputs[1])
-    if axis is None or not scope.target.has_importer("CumSum"):
+    return axis is not None and _has_constant_axis(scope, node, axis)
+
+
+def _has_constant_axis(scope: Scope, node: gs.Node, axis: NDArray[np.generic]) -> bool:
+    """Whether the target takes the node once its axis is an initializer."""
+    if not scope.target.has_importer("CumSum"):
         return False
     dtype = elem_type(axis.dtype)
     constant = TensorFacts("axis", dtype, (), "initializer", lambda: np.asarray(axis))
