@@ -170,7 +170,7 @@ RULES: dict[tuple[str, int], Rule] = {
     ("Col2Im", 18): missing(_BY_PASS.format("replace-col2-im")),
     ("Compress", 28): same(widen=True),
     ("DeformConv", 22): same(widen=True),
-    ("DeformConv", 19): missing("no pass writes it in older ops yet"),
+    ("DeformConv", 19): missing(_BY_PASS.format("replace-deform-conv")),
     ("EyeLike", 22): same(),
     ("GatherElements", 13): same(widen=True),
     ("GatherElements", 11): _gather_elements,
