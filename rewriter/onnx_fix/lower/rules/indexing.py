@@ -188,7 +188,7 @@ RULES: dict[tuple[str, int], Rule] = {
     ("ReverseSequence", 10): _reverse_sequence,
     ("RoiAlign", 22): same(widen=True),
     ("RoiAlign", 16): _roi_align,
-    ("RoiAlign", 10): missing("no pass writes it in older ops yet"),
+    ("RoiAlign", 10): missing(_BY_PASS.format("replace-roi-align")),
     ("Trilu", 14): _trilu,
     ("Unique", 28): same(widen=True),
     ("Unique", 11): missing("no other op finds what is there twice"),
