@@ -91,13 +91,15 @@ def refused(
         UsageError: a node stands in a body, or it cannot be told where it comes from.
     """
     origins = _Origins(network, changes, fixed)
-    return sorted({origins.of(blocker) for blocker in blockers})
+    return sorted({number for blocker in blockers for number in origins.of(blocker)})
 
 
 class _Origins:
     def __init__(self, network: Network, changes: Sequence[Change], fixed: ModelProto) -> None:
         self._network = network
-        self._labels = {network.label(k): k for k in reversed(sorted(network.live))}
+        self._labels: dict[str, list[int]] = {}
+        for number in sorted(network.live):
+            self._labels.setdefault(network.label(number), []).append(number)
         self._from: dict[str, str] = {}
         self._makes: dict[str, list[str]] = {}
         for node in fixed.graph.node:
@@ -109,8 +111,9 @@ class _Origins:
             if change.old and change.old_ops:
                 self._from.update((new, change.old[0]) for new in change.new)
 
-    def of(self, blocker: Blocker) -> int:
-        """The node of the original that a refused one comes from."""
+    def of(self, blocker: Blocker) -> list[int]:
+        """The node of the original that a refused one comes from; several where they share a name
+        that nothing tells apart."""
         network = self._network
         what = f"{blocker.op} '{blocker.node}'"
         if blocker.scope:
@@ -123,10 +126,11 @@ class _Origins:
             seen.add(label)
             label = self._from[label]
         if label in self._labels:
-            return self._labels[label]
+            found = self._labels[label]
+            return [k for k in found if network.nodes[k].op == blocker.op] or found
         for name in self._makes.get(blocker.node, ()):
             if network.maker.get(name) in network.live:
-                return network.maker[name]
+                return [network.maker[name]]
         raise UsageError(
             f"{what} was made by a pass, and it cannot be told from which node of the model; name "
             "that node with --at"
