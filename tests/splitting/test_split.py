@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 import onnx_fix
-from onnx_fix import splitting, weights
+from onnx_fix import weights
 from onnx_fix.errors import ModelError, UsageError, VerificationError
 from onnx_fix.load import stored_tensors
-from onnx_fix.splitting import SplitResult
+from onnx_fix.splitting import SplitResult, job
 from onnx_fix.splitting.divide import Section
 from onnx_fix.splitting.extract import Extractor
 from onnx_fix.splitting.manifest import Manifest, read_manifest
@@ -444,7 +444,7 @@ def test_nodes_of_functions_are_cut_at(tmp_path: Path) -> None:
 
 
 def test_too_many_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(splitting, "MOST_CUTS", 1)
+    monkeypatch.setattr(job, "MOST_CUTS", 1)
     with pytest.raises(UsageError, match=r"refuses 2 nodes .*first, second.*--at"):
         cut(SEQUENCE, tmp_path / "parts")
 

@@ -48,6 +48,12 @@ def _nobody(network: Network, name: str) -> str:
     for number, inner in _inside(network):
         if name == inner.name or name in inner.output:
             return _in_a_body(network, number, f"{inner.op_type} '{name}'")
+    body = [network.label(k) for k in sorted(network.live) if came_from(network.proto(k)) == name]
+    if body:
+        nodes = ", ".join(f"'{label}'" for label in body[:8]) + (", ..." if len(body) > 8 else "")
+        return (
+            f"'{name}' calls a local function, which is inlined; cut at one of its nodes: {nodes}"
+        )
     known = [label for k in sorted(network.live) if (label := network.label(k))]
     known += [n for k in sorted(network.live) for n in network.makes(k)]
     near = list(dict.fromkeys(difflib.get_close_matches(name, known, n=3)))
