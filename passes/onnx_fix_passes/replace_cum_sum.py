@@ -44,29 +44,31 @@ class ReplaceCumSum(Pass):
         i = Range(zero, n, one)
 
     1. Everything constant: the sums become a constant.
-    2. An axis that is computed from constants, on a target that has CumSum but wants the axis as
+    2. Several sums that differ in axis or direction, on a target that computes them all as one:
+       those that differ from the first take the forms that follow.
+    3. An axis that is computed from constants, on a target that has CumSum but wants the axis as
        an initializer: CumSum stays, and its axis becomes one.
-    3. A tensor filled with one value (ones of both exporters: ConstantOfShape, Expand, Cast
+    4. A tensor filled with one value (ones of both exporters: ConstantOfShape, Expand, Cast
        between): a Range of integers, with the Add, Sub and Cast behind the CumSum taken in, Cast
        to the type of the result, and Expand when there are other axes. A value that is no whole
        number multiplies the Range. Zeros: the tensor itself.
-    4. A length known at build time: log-step, ``ceil(log2 n)`` times Slice, Add and Concat.
-    5. A length known at run time only: a masked sum, which compares two Ranges, selects with Where
+    5. A length known at build time: log-step, ``ceil(log2 n)`` times Slice, Add and Concat.
+    6. A length known at run time only: a masked sum, which compares two Ranges, selects with Where
        and sums with ReduceSum. It needs memory for length squared times the other sizes: 16 MiB
        for a single row of 2048 floats. Where the target misreads the axes of ReduceSum
        (TensorRT 7 from operator set 13 on) floats are summed by a MatMul with ones instead, and
        booleans that were cast to integers as floats; other integers are left.
-    6. ``method: matmul``: floats by one MatMul with a triangular matrix of ones, in place of the
-       many small nodes of form 4; but zero times infinity is NaN in it.
+    7. ``method: matmul``: floats by one MatMul with a triangular matrix of ones, in place of the
+       many small nodes of form 5; but zero times infinity is NaN in it.
 
     Exact: integers are, and so are constants and counts in integers. Sums that leave their type
-        wrap around in forms 3 and 4 as CumSum's do; form 5 does what the ReduceSum of the runtime
+        wrap around in forms 4 and 5 as CumSum's do; form 6 does what the ReduceSum of the runtime
         does (onnxruntime adds integers in double precision: exact up to 2**53). Floats are summed
         in another order (rounding only, and a sum of finite numbers may then overflow earlier or
-        later). Infinities and NaNs come out where they did, which is why form 6 is not the
+        later). Infinities and NaNs come out where they did, which is why form 7 is not the
         default. Ones counted in floats are exact as far as the type counts: 2**24 in float32,
         2**11 in float16, 2**8 in bfloat16. Beyond that a running sum stalls where a Range goes on,
-        so a longer static length takes form 4, and a dynamic one carries the limit in its note.
+        so a longer static length takes form 5, and a dynamic one carries the limit in its note.
         Left alone: an axis known at run time only, an unknown rank, sums of booleans (which ONNX
         does not have, though an exporter writes them).
     Since: 0.1
@@ -75,7 +77,12 @@ class ReplaceCumSum(Pass):
     stage: ClassVar[Stage] = Stage.DECOMPOSE
     mends: ClassVar[tuple[Mends, ...]] = tuple(
         Mends(kind, "CumSum", "the axis is constant and the rank is known")
-        for kind in ("input_must_be_constant", "no_importer", "static_shape_only")
+        for kind in (
+            "differs_from_first",
+            "input_must_be_constant",
+            "no_importer",
+            "static_shape_only",
+        )
     )
 
     method: Literal["auto", "log_step", "masked_sum", "matmul"] = "auto"
