@@ -203,6 +203,13 @@ class ModelPass(BasePass):
         """The new model and what was done; the model as it is and no changes when none is due."""
         raise TypeError(f"{type(self).__name__} does not define transform()")
 
+    def made_of(self, model: Model) -> Transformed | None:
+        """What ``transform`` makes of the model as it stands; None where nothing is due.
+
+        A pass overrides it where to find out whether something is due is half the work.
+        """
+        return self.transform(model.skeleton(), model.target) if self.due(model) else None
+
 
 @dataclass(frozen=True, slots=True)
 class Transformed:
