@@ -9,9 +9,11 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
-from onnx import AttributeProto, NodeProto, numpy_helper
+from onnx import AttributeProto, NodeProto, TensorProto, numpy_helper
 
 from onnx_fix.emit import Emitter
+
+Read = Callable[[TensorProto], NDArray[np.generic]]
 
 
 def emit_all(
@@ -44,15 +46,17 @@ def constant_value(proto: NodeProto) -> NDArray[np.generic] | None:
     )
 
 
-def attributes(proto: NodeProto) -> dict[str, Any]:
-    """The attributes of a node as an emitter takes them."""
-    return {a.name: _attribute(a) for a in proto.attribute}
+def attributes(proto: NodeProto, read: Read = numpy_helper.to_array) -> dict[str, Any]:
+    """The attributes of a node as an emitter takes them; ``read`` gives the values of tensors."""
+    return {a.name: _attribute(a, read) for a in proto.attribute}
 
 
-def _attribute(attribute: AttributeProto) -> object:
+def _attribute(attribute: AttributeProto, read: Read) -> object:
     value = onnx.helper.get_attribute_value(attribute)
     if attribute.type == attribute.TENSOR:
-        return gs.Constant("", np.asarray(numpy_helper.to_array(value)))
+        return gs.Constant("", np.asarray(read(value)))
     if isinstance(value, bytes):
         return value.decode()
+    if attribute.type == attribute.STRINGS:
+        return [text.decode() for text in value]
     return list(value) if attribute.type in (attribute.INTS, attribute.FLOATS) else value

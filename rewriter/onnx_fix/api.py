@@ -10,12 +10,14 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import onnx
+from numpy.typing import ArrayLike, NDArray
 from onnx import FunctionProto, ModelProto
 
 from onnx_fix import registry
 from onnx_fix.bisect import first_bad
-from onnx_fix.contract import Change, Exactness, PassResult
+from onnx_fix.contract import Change, Exactness, ModelPass, PassResult
 from onnx_fix.engine import MOST_ROUNDS, Engine, Step
 from onnx_fix.errors import InternalError, ModelError, UsageError, VerificationError
 from onnx_fix.load import check_loaded, load_proto, opset_of, stored_tensors
@@ -26,6 +28,7 @@ from onnx_fix.pipeline import (
     Pipeline,
     VerifySettings,
     read_pipeline,
+    with_freeze,
     with_max_count,
 )
 from onnx_fix.report import Report, blockers, source_name, summarise
@@ -92,6 +95,14 @@ class _Job:
     steps: Sequence[Step]
     rounds: int
 
+    def frozen(self) -> dict[str, NDArray[np.generic]]:
+        """The inputs that become constants, with their values."""
+        found: dict[str, NDArray[np.generic]] = {}
+        for step in self.steps:
+            if isinstance(step.pass_, ModelPass):
+                found.update(step.pass_.frozen_inputs(self.proto))
+        return found
+
     def model(self) -> Model:
         return Model(self.proto, self.base_dir, self.target)
 
@@ -143,6 +154,7 @@ def fix(
     plugins: bool = True,
     opset: int | None = None,
     max_count: Mapping[str, int] | None = None,
+    freeze: Mapping[str, ArrayLike] | None = None,
     verify: bool = True,
     inputs: str | Path | None = None,
     dims: Mapping[str, tuple[int, int, int]] | None = None,
@@ -162,6 +174,8 @@ def fix(
         max_count: The largest number of elements that a NonZero is to find, by the name of the
             node or of its output (``*``: all others). It changes the contract of the model: see
             the pass ``bound-non-zero``.
+        freeze: Inputs that become constants, with their values: arrays, numbers, lists of numbers,
+            or ``@FILE.npy``. The model has fewer inputs then: see the pass ``freeze-inputs``.
         verify: Whether to compare the result with the original.
         inputs: A folder with the user's own feeds (npz or npy) for the comparison.
         dims: min, opt and max of symbolic dims, used for the sizes of the comparison.
@@ -195,17 +209,20 @@ def fix(
         settings = settings.model_copy(
             update={"passes": with_max_count(settings.passes, max_count)}
         )
+    if freeze:
+        settings = settings.model_copy(update={"passes": with_freeze(settings.passes, freeze)})
     job, path = _job(model, chosen, settings, folder, plugins)
     files = external_files(job.proto, job.base_dir)
     progress("looking at the model")
     fixed = job.model()
     _check_names(fixed, max_count or {})
+    frozen = job.frozen()
     before = blockers(fixed)
     whole = _in_the_way(fixed, path)
     progress("rewriting")
     checks = settings.verify
     ranges = dict(dims or {k: (d.min, d.opt, d.max) for k, d in settings.dims.items()})
-    compare = _Comparison(job, path, checks, inputs, ranges, reference)
+    compare = _Comparison(job, path, checks, inputs, ranges, reference, frozen)
     results = job.rewrite(fixed, after_each=_observer(checks.each, compare))
     report = Report(source_name(model), chosen, note, results, before)
     unchanged = not report.changes
@@ -314,6 +331,7 @@ class _Comparison:
     inputs: str | Path | None
     dims: Mapping[str, tuple[int, int, int]]
     reference: ModelProto | str | Path | None
+    frozen: Mapping[str, NDArray[np.generic]]
 
     def __call__(self, after: ModelProto, changes: Sequence[Change] = ()) -> Verification:
         from onnx_fix.verify import verify
@@ -332,6 +350,7 @@ class _Comparison:
             plugin_bodies=reference_functions(opset_of(self.job.proto.opset_import)),
             sizes=self.settings.sizes,
             padded=[p for change in changes for p in change.padded],
+            frozen=self.frozen,
             reference=self.reference,
         )
 
@@ -390,6 +409,7 @@ def plan(
     plugins: bool = True,
     opset: int | None = None,
     max_count: Mapping[str, int] | None = None,
+    freeze: Mapping[str, ArrayLike] | None = None,
 ) -> Plan:
     """A dry run: the changes, skips and remaining blockers, without comparing or writing.
 
@@ -403,6 +423,7 @@ def plan(
         plugins=plugins,
         opset=opset,
         max_count=max_count,
+        freeze=freeze,
         verify=False,
     )
     return Plan(result.report, result.pipeline)

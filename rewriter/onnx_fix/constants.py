@@ -31,6 +31,7 @@ RANDOM = frozenset(
 """Ops whose result is not determined by their inputs (Dropout: in training mode)."""
 
 _EXPANDING = frozenset({"ConstantOfShape", "Expand", "Range", "Tile", "Resize", "Pad", "EyeLike"})
+_SIZES = frozenset({"Shape", "Size"})
 _MOST_NODES = 256
 
 
@@ -108,7 +109,8 @@ class Constness:
         return "foldable"
 
     def _is_fixed_shape(self, node: gs.Node) -> bool:
-        return bool(node.op == "Shape" and is_standard(node) and self._static(node.inputs[0]))
+        """Whether the node gives sizes that are all known: of the rank, Size asks no more."""
+        return bool(node.op in _SIZES and is_standard(node) and self._static(node.inputs[0]))
 
     def _static(self, tensor: gs.Tensor) -> bool:
         shape = self._model.type_of(tensor).shape
@@ -144,7 +146,7 @@ class Constness:
                 continue
             seen.add(id(node))
             stack.append((top, True))
-            if node.op != "Shape":
+            if not self._is_fixed_shape(node):
                 stack.extend((t, False) for t in node.inputs if t.name)
         if len(cone) <= _MOST_NODES:
             for node in cone:
@@ -155,10 +157,12 @@ class Constness:
         """Evaluate one node, or leave its outputs unknown."""
         for t in node.outputs:
             self._values.setdefault(id(t), None)
-        if node.op == "Shape" and self._static(node.inputs[0]):
-            dims = self._model.type_of(node.inputs[0]).shape or ()
+        if self._is_fixed_shape(node):
+            dims = np.asarray(self._model.type_of(node.inputs[0]).shape or (), dtype=np.int64)
             cut = slice(node.attrs.get("start", 0), node.attrs.get("end"))
-            self._values[id(node.outputs[0])] = np.asarray(dims[cut], dtype=np.int64)
+            self._values[id(node.outputs[0])] = (
+                dims[cut] if node.op == "Shape" else np.asarray(dims.prod(), dtype=np.int64)
+            )
             return
         if node.op in _EXPANDING and not all(self._small(t) for t in node.outputs):
             length = range_length(self, node) if node.op == "Range" else None

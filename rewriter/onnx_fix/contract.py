@@ -8,8 +8,10 @@ from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from onnx_fix.model import Model
@@ -210,15 +212,27 @@ class ModelPass(BasePass):
         """
         return self.transform(model.skeleton(), model.target) if self.due(model) else None
 
+    def frozen_inputs(self, model: onnx.ModelProto) -> Mapping[str, NDArray[np.generic]]:
+        """The inputs of the original model that it makes constants, with their values.
+
+        Raises:
+            UsageError: an option asks for what the model does not have.
+        """
+        return {}
+
 
 @dataclass(frozen=True, slots=True)
 class Transformed:
-    """What a transformer of whole models made: one line per change, and what it declined."""
+    """What a transformer of whole models made: one line per change, and what it declined.
+
+    As for a rewrite, a change of the contract names in ``asked_by`` the option that asked for it.
+    """
 
     model: onnx.ModelProto
     changes: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     exactness: Exactness = Exactness.EXACT
+    asked_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

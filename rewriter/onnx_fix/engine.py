@@ -21,6 +21,7 @@ from onnx_fix.contract import (
     Rewrite,
     Skip,
     Skipped,
+    Transformed,
 )
 from onnx_fix.errors import InternalError
 from onnx_fix.model import Model
@@ -126,6 +127,7 @@ class Engine:
         made = pass_.made_of(self.model)
         if made is None:
             return [], []
+        _check_contract(pass_, made)
         if made.changes:
             self.model.replace(made.model)
         changes = []
@@ -133,6 +135,13 @@ class Engine:
             self.count += 1
             changes.append(Change(self.count, pass_.name, "", (line,), (), (), (), made.exactness))
         return changes, list(made.skipped)
+
+
+def _check_contract(pass_: ModelPass, made: Transformed) -> None:
+    """Raise where a transformer changes the contract and no option asked for it."""
+    unasked = made.asked_by is None or pass_.is_default(made.asked_by)
+    if made.exactness is Exactness.CONTRACT and unasked:
+        raise InternalError(f"pass {pass_.name} changes the contract, and no option asked for it")
 
 
 def _skipped(scope: Scope, node: gs.Node, reason: str) -> Skipped:

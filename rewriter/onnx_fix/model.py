@@ -155,6 +155,10 @@ class Model:
         renamed.output.extend(outputs)
         return renamed
 
+    def whole_proto(self, node: gs.Node) -> NodeProto:
+        """The proto of a node as it stands, with the graphs inside it; not to be changed."""
+        return Assembler(self, None).node(node)
+
     def add_node(self, node: gs.Node, proto: NodeProto, scope: Scope) -> None:
         """Take in a new node with the proto that it will be saved as."""
         self._scope_of[id(node)] = scope

@@ -152,6 +152,7 @@ def _change(change: Change) -> dict[str, Any]:
         "new": [{"node": n, "op": o} for n, o in zip(change.new, change.new_ops, strict=False)],
         "exactness": change.exactness.value,
         "note": change.note,
+        "what": "" if change.old_ops else change.old[0],
         "padded": [
             {
                 "output": p.output,

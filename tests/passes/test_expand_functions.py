@@ -286,7 +286,45 @@ def test_bodies_with_if() -> None:
         "y = AffineGrid (x, s)",
     )
     (reason,) = skip_reasons(PASS, model, target="trt-10.3")
-    assert "has an If or a Loop" in reason
+    assert "has an If, Loop or Scan: the condition" in reason
+    assert "is known at run time only" in reason
+
+
+SCANNED = (
+    "(float[1, 3, 4] q, float[1, T, 4] k, float[1, 3, 6] v, float[1, 2, 2, 3] s) => "
+    "(float[1, 3, 6] y, float[1, 2, 2, 3] p)"
+)
+
+
+@pytest.mark.parametrize("target", ["trt-7.2", "trt-10.3", "rtx-1.7"])
+def test_a_body_with_a_scan_over_a_static_dim(target: str) -> None:
+    body = (
+        'y, p = LinearAttention <kv_num_heads = 2, q_num_heads = 2, update_rule = "linear"> '
+        "(q, k, v, s)"
+    )
+    model = onnx.parser.parse_model(text(27, SCANNED.replace("T", "3"), body))
+    fixed, _ = run_pass(PASS, model, target=target)
+    assert not {"LinearAttention", "Scan"} & set(ops(fixed))
+    random = np.random.default_rng(1)
+    feed = {
+        v.name: random.standard_normal([d.dim_value for d in v.type.tensor_type.shape.dim]).astype(
+            np.float32
+        )
+        for v in model.graph.input
+    }
+    assert_same_outputs(model, fixed, feed, exact=False, reference=True)
+
+
+def test_a_body_with_a_scan_over_a_dynamic_dim() -> None:
+    body = (
+        'y, p = LinearAttention <kv_num_heads = 2, q_num_heads = 2, update_rule = "linear"> '
+        "(q, k, v, s)"
+    )
+    signature = (
+        SCANNED.replace("T", "T").replace("1, 3, 4", "1, T, 4").replace("1, 3, 6", "1, T, 6")
+    )
+    (reason,) = skip_reasons(PASS, text(27, signature, body), target="trt-10.3")
+    assert "has an If, Loop or Scan: it goes over" in reason and "fix the dim" in reason
 
 
 def test_random_numbers() -> None:

@@ -11,9 +11,11 @@ from typing import Literal
 import ml_dtypes
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from onnx_fix.contract import Padded
 from onnx_fix.errors import UsageError
+from onnx_fix.freezing import bound
 from onnx_fix.verify.compare import (
     Comparison,
     Tolerance,
@@ -57,6 +59,7 @@ def verify(
     oracle: OracleChoice = "auto",
     threads: int = 0,
     padded: Sequence[Padded] = (),
+    frozen: Mapping[str, NDArray[np.generic]] | None = None,
     progress: Progress | None = None,
 ) -> Verification:
     """Compare what two models compute, on random feeds or the user's own.
@@ -88,6 +91,8 @@ def verify(
         threads: Threads within an operator; 0 leaves it to onnxruntime.
         padded: Outputs of ``after`` that are longer than the original's: only what their counts
             say is compared, and the counts themselves with the sizes in the original.
+        frozen: Inputs of ``before`` that are constants in ``after``, with the values: ``before``
+            is given these.
         progress: Told of each case before it runs.
 
     Raises:
@@ -101,12 +106,14 @@ def verify(
         expected = ModelSource.of(reference, reference_dir, plugin_bodies)
         _check_interface(original, expected)
     names: tuple[OracleName, ...] = ORACLES if oracle == "auto" else (oracle,)
-    pair = Pair(Side(expected, threads), Side(fixed, threads), names)
+    held = dict(frozen or {})
+    pair = Pair(Side(expected, threads), Side(fixed, threads), names, held)
     judge = _Judge(expected, rtol, atol, slack, padded)
     if inputs_dir is not None:
-        cases = _user_cases(original.proto, inputs_dir, pair, judge, progress)
+        cases = _user_cases(original.proto, inputs_dir, pair, judge, progress, held)
     else:
-        cases = _random_cases(original.proto, dims, sizes, seed, pair, judge, progress)
+        shaped = bound(original.proto, held) if held else original.proto
+        cases = _random_cases(shaped, dims, sizes, seed, pair, judge, progress, held)
     against = "original" if reference is None else "reference"
     return Verification(tuple(cases), seed, rtol, atol, against)
 
@@ -235,6 +242,7 @@ def _user_cases(
     pair: Pair,
     judge: _Judge,
     progress: Progress | None,
+    frozen: Mapping[str, NDArray[np.generic]],
 ) -> Iterable[Case]:
     found = find_user_feeds(inputs_dir)
     broken = pair.load_failure()
@@ -242,7 +250,7 @@ def _user_cases(
         if progress:
             progress(number, len(found), user_case.name)
         start = time.perf_counter()
-        feeds = read_case(user_case, model)
+        feeds = read_case(user_case, model, frozen)
         blank = Case(user_case.name, {}, str(user_case.path), None, "", "equal")
         case = _judged(blank, judge, pair.run(feeds))
         if case.status == "original failed" and broken is None and pair.has_fallback:
@@ -260,9 +268,10 @@ def _random_cases(
     pair: Pair,
     judge: _Judge,
     progress: Progress | None,
+    frozen: Mapping[str, NDArray[np.generic]],
 ) -> Iterator[Case]:
     planned = plan(model, dims, count)
-    runner = _RandomRun(model, dims, pair, judge)
+    runner = _RandomRun(model, dims, pair, judge, frozen)
     for number, sizes in enumerate(planned):
         if progress:
             progress(number, len(planned), _label(sizes.sizes))
@@ -277,13 +286,19 @@ class _RandomRun:
     """Random feeds, set of sizes after set; remembers which sizes the original takes."""
 
     def __init__(
-        self, model: onnx.ModelProto, dims: Profile | None, pair: Pair, judge: _Judge
+        self,
+        model: onnx.ModelProto,
+        dims: Profile | None,
+        pair: Pair,
+        judge: _Judge,
+        frozen: Mapping[str, NDArray[np.generic]],
     ) -> None:
         self._model = model
         self._dims = dims
         self._pair = pair
         self._judge = judge
         self._maker = FeedMaker(model)
+        self._frozen = frozen
         self._broken = pair.load_failure()
         self._rule: tuple[str, ...] | None = None
         self._second_helps = pair.has_fallback and self._broken is None
@@ -312,7 +327,7 @@ class _RandomRun:
     def _try(self, sizes: Mapping[str, int], seed: int, pair: Pair | None = None) -> Case:
         case = Case(_label(sizes), dict(sizes), None, seed, "", "equal")
         try:
-            feeds = self._maker.make(sizes, seed)
+            feeds = {**self._maker.make(sizes, seed), **self._frozen}
         except UsageError as error:
             return replace(case, status="original failed", message=str(error))
         return _judged(case, self._judge, self._broken or (pair or self._pair).run(feeds))

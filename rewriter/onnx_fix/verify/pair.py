@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -49,10 +49,17 @@ class Outcome:
 class Pair:
     """Both models, run by the same oracle wherever one can run both."""
 
-    def __init__(self, expected: Side, fixed: Side, names: Sequence[OracleName]) -> None:
+    def __init__(
+        self,
+        expected: Side,
+        fixed: Side,
+        names: Sequence[OracleName],
+        frozen: Collection[str] = (),
+    ) -> None:
         self._expected = expected
         self._fixed = fixed
         self._names = names
+        self._frozen = frozenset(frozen)
 
     @property
     def has_fallback(self) -> bool:
@@ -61,7 +68,7 @@ class Pair:
 
     def fallback(self) -> Pair:
         """Return the same models as the last oracle alone sees them."""
-        return Pair(self._expected, self._fixed, self._names[-1:])
+        return Pair(self._expected, self._fixed, self._names[-1:], self._frozen)
 
     def load_failure(self) -> Outcome | None:
         """Return the failure of an original that no oracle loads."""
@@ -79,7 +86,8 @@ class Pair:
 
     def run(self, feeds: Mapping[str, Value]) -> Outcome:
         """Run both, the original first."""
-        wrong = self._interface_fault(feeds)
+        left = self._left(feeds)
+        wrong = self._interface_fault(left)
         messages: list[str] = []
         mixed: Outcome | None = None
         for name in self._names:
@@ -94,7 +102,7 @@ class Pair:
             if wrong:
                 return replace(outcome, failed="fixed", message=wrong, expected={})
             try:
-                outcome.actual = self._fixed.run(name, feeds)
+                outcome.actual = self._fixed.run(name, left)
             except RunError as error:
                 outcome.failed, outcome.message = "fixed", str(error)
                 if error.lacks_kernel and name != self._names[-1]:
@@ -103,7 +111,13 @@ class Pair:
             return outcome
         if mixed is None:
             return Outcome(name, "original", "; ".join(messages))
-        return self._run_mixed(mixed, feeds)
+        return self._run_mixed(mixed, left)
+
+    def _left(self, feeds: Mapping[str, Value]) -> Mapping[str, Value]:
+        """The feeds of the fixed model: without the inputs that are constants in it."""
+        inputs = self._fixed.source.inputs()
+        gone = self._frozen.difference(inputs)
+        return {name: value for name, value in feeds.items() if name not in gone}
 
     def _run_mixed(self, outcome: Outcome, feeds: Mapping[str, Value]) -> Outcome:
         """onnxruntime has run the original alone: the reference may still run the fixed model."""

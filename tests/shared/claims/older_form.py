@@ -88,11 +88,4 @@ CASES: dict[tuple[str, str, str], Case] = {
         "trt-9.2",
         [{"x": ("f4", (n, 2))} for n in (3, 5, 7, 8)],
     ),
-    ("older-form", "ignored_attribute", "TopK"): of_text(
-        11,
-        "(float[N, 5] x) => (float[N, 2] y, int64[N, 2] i)",
-        "k = Constant <value = int64[1] {2}> () y, i = TopK <largest = 0> (x, k)",
-        "trt-7.2",
-        [{"x": ("f4", (n, 5))} for n in (1, 4, 0)],
-    ),
 }

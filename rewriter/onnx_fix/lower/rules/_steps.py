@@ -241,6 +241,13 @@ def reduce_mean(low: LowNode, x: str, axes: Sequence[int], keepdims: int = 1) ->
     return low.add("ReduceMean", x, axes=list(axes), keepdims=keepdims)
 
 
+def cut(low: LowNode, x: str, start: int, end: int, axis: int) -> str:
+    """Slice along one axis as the lower operator set spells it."""
+    if low.opset - 1 >= 10:
+        return low.add("Slice", x, *(low.const([v], TensorProto.INT64) for v in (start, end, axis)))
+    return low.add("Slice", x, starts=[start], ends=[end], axes=[axis])
+
+
 def dims_of(low: LowNode, x: str, which: Sequence[int]) -> str:
     """The run-time sizes of some axes (counted from the front) as a 1-D int64 tensor."""
     return low.add("Gather", low.add("Shape", x), low.const(list(which), TensorProto.INT64), axis=0)

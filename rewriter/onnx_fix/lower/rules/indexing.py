@@ -20,6 +20,8 @@ from onnx_fix.lower.rules._steps import (
     unsqueeze,
 )
 
+_BY_PASS = "the pass {} (option everywhere) writes it in older ops"
+
 
 def _gather_nd_batches(low: LowNode) -> list[NodeProto]:
     """12 to 11: the batch axes become leading indices, counted."""
@@ -165,7 +167,7 @@ def _roi_align(low: LowNode) -> list[NodeProto]:
 
 
 RULES: dict[tuple[str, int], Rule] = {
-    ("Col2Im", 18): missing("no pass writes it in older ops yet"),
+    ("Col2Im", 18): missing(_BY_PASS.format("replace-col2-im")),
     ("Compress", 28): same(widen=True),
     ("DeformConv", 22): same(widen=True),
     ("DeformConv", 19): missing("no pass writes it in older ops yet"),
