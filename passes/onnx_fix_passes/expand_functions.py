@@ -12,13 +12,14 @@ import onnx_graphsurgeon as gs
 
 from onnx_fix.contract import Exactness, Mends, Pass, Rewrite, Skip, Stage
 from onnx_fix.emit import Emitter
-from onnx_fix.lower.node import LowNode, Refused
+from onnx_fix.lower.node import Refused
 from onnx_fix.lower.rules.bodies import body_at
 from onnx_fix.registry import menders
-from onnx_fix.scope import Scope, TypeInfo, has_unresolved
+from onnx_fix.scope import Scope, has_unresolved
 from onnx_fix.target import TensorFacts
 from onnx_fix_passes._body_flattening import Emission, Flat, flattened
 from onnx_fix_passes._body_rounds import Unresolved
+from onnx_fix_passes._by_rule import is_taken, low_node
 
 _RANDOM = frozenset({"Bernoulli"})
 """The body draws its numbers otherwise than the op does."""
@@ -99,25 +100,16 @@ def _site(scope: Scope, node: gs.Node) -> Rewrite | Skip:
         return Skip(node, f"the function body of {node.op} draws other random numbers")
     if has_unresolved(node, *node.attrs):
         return Skip(node, "an attribute is a parameter of the enclosing function; inline it first")
-    alien = next((t for t in (*node.inputs, *node.outputs) if not _is_taken(scope, t)), None)
+    alien = next((t for t in (*node.inputs, *node.outputs) if not is_taken(scope, t)), None)
     if alien is not None:
         return Skip(
             node,
             f"{scope.target.name} refuses '{alien.name}' itself for its type or rank, so it would "
             "refuse the body as well; cast or reshape it in the network",
         )
-    proto = scope.model.named_proto(node)
-    if proto is None:
+    low = low_node(scope, node, scope.opset)
+    if low is None:
         return Skip(node, "the node cannot be read")
-    known = {t.name: TypeInfo(scope.dtype(t), scope.shape(t)) for t in node.inputs if t.name}
-    values = {
-        t.name: value
-        for t in node.inputs
-        if t.name and (value := scope.constant(t, limit=_SMALL)) is not None
-    }
-    low = LowNode(
-        proto, scope.opset, lambda n: known.get(n, TypeInfo()), values.get, lambda base: base
-    )
     try:
         graph = body_at(low, scope.opset)
     except Refused as refused:
@@ -126,9 +118,9 @@ def _site(scope: Scope, node: gs.Node) -> Rewrite | Skip:
         return Skip(node, f"ONNX gives no function body for {node.op} of these types")
     names = [value.name for value in graph.input]
     given = {
-        name: values[t.name]
+        name: value
         for name, t in zip(names, node.inputs, strict=False)
-        if t.name in values
+        if t.name and (value := scope.constant(t, limit=_SMALL)) is not None
     }
     try:
         flat = flattened(graph, scope.opset, given)
@@ -148,11 +140,6 @@ def _site(scope: Scope, node: gs.Node) -> Rewrite | Skip:
         )
     tensors = dict(zip(names, node.inputs, strict=False))
     return _emitted(scope, node, flat, tensors)
-
-
-def _is_taken(scope: Scope, tensor: gs.Tensor) -> bool:
-    """Whether the target takes such a tensor anywhere."""
-    return not tensor.name or scope.accepts("Identity", [tensor], outputs=[tensor])
 
 
 def _lacking(scope: Scope, flat: Flat) -> list[str]:

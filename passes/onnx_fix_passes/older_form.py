@@ -15,15 +15,13 @@ from onnx_fix.lower.node import Refused
 from onnx_fix.lower.table import table
 from onnx_fix.scope import Scope, has_unresolved
 from onnx_fix.target import Finding, TensorFacts
-from onnx_fix_passes._by_rule import for_rules, in_place
-from onnx_fix_passes._from_protos import attributes, constant_value
+from onnx_fix_passes._by_rule import low_node
+from onnx_fix_passes._from_protos import attributes, constant_value, emit_all
 
 _VERSIONS = {
-    "AveragePool": 19,
     "BatchNormalization": 14,
     "GRU": 14,
     "LSTM": 14,
-    "LpPool": 18,
     "RNN": 14,
     "Resize": 18,
     "Split": 18,
@@ -33,17 +31,12 @@ before is valid ever since."""
 
 _LAYOUT = "the attribute is layout"
 _MENDS: tuple[Mends, ...] = (
-    Mends("attribute_allowed_values", "AveragePool", "the pads are stated"),
     Mends("ignored_attribute", "BatchNormalization", "the rank is known"),
     Mends("attribute_allowed_values", "BatchNormalization", "the rank is known"),
     Mends("outputs_max", "BatchNormalization", "it is in training mode and the rank is known"),
     Mends("ignored_attribute", "GRU", _LAYOUT),
     Mends("ignored_attribute", "LSTM", _LAYOUT),
     Mends("ignored_attribute", "RNN", _LAYOUT),
-    Mends("ignored_attribute", "LpPool", "the pads are stated"),
-    Mends(
-        "attribute_allowed_values", "LpPool", "the attribute is dilations, and the pads are stated"
-    ),
     Mends(
         "ignored_attribute",
         "Resize",
@@ -69,11 +62,9 @@ class OlderForm(Pass):
        states and the results.
     2. BatchNormalization with ``training_mode``: the mean and the variance of the batch by
        ReduceMean, also as the further outputs.
-    3. LpPool with ``ceil_mode``: more padding at the end; LpPool and AveragePool with
-       ``dilations``: a Conv sums.
-    4. Resize with ``axes``: scales or sizes for all axes. ``antialias`` goes where nothing
+    3. Resize with ``axes``: scales or sizes for all axes. ``antialias`` goes where nothing
        shrinks, ``keep_aspect_ratio_policy`` where the sizes are known.
-    5. Split with ``num_outputs`` into uneven parts: the sizes as an input, computed at run time
+    4. Split with ``num_outputs`` into uneven parts: the sizes as an input, computed at run time
        where the size of the axis is not known.
 
     Before:
@@ -83,7 +74,7 @@ class OlderForm(Pass):
         b = LSTM <hidden_size = 8> (a, w, r)
         y = Transpose <perm = [2, 0, 1, 3]> (b)
     Exact:
-        Yes, but for training statistics and dilated pooling (rounding only). Left alone: what the
+        Yes, but for training statistics (rounding only). Left alone: what the
         rule cannot write, with its reason.
     Since: 0.2
     """
@@ -120,7 +111,7 @@ def _is_mine(finding: Finding) -> bool:
 def _site(scope: Scope, node: gs.Node, version: int) -> Rewrite | Skip | None:
     if has_unresolved(node, *node.attrs):
         return Skip(node, "an attribute is a parameter of the enclosing function; inline it first")
-    low = for_rules(scope, node)
+    low = low_node(scope, node, scope.opset + 1)
     if low is None:
         return Skip(node, "the node cannot be read")
     try:
@@ -132,7 +123,11 @@ def _site(scope: Scope, node: gs.Node, version: int) -> Rewrite | Skip | None:
     refusal = _refused(scope, node, written)
     if refusal:
         return Skip(node, refusal)
-    return in_place(scope, node, written, Exactness.ROUNDING if low.rounds else Exactness.EXACT)
+    e = Emitter(scope)
+    made = emit_all(e, written, {t.name: t for t in node.inputs if t.name}.get)
+    pairs = [(out, made[out.name]) for out in node.outputs if out.name]
+    exactness = Exactness.ROUNDING if low.rounds else Exactness.EXACT
+    return e.rewrite(node, pairs, exactness=exactness)
 
 
 def _refused(scope: Scope, node: gs.Node, written: list[NodeProto]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
-from onnx_fix.contract import Mends, Pass, Rewrite, Skip, Stage
+from onnx_fix.contract import Exactness, Mends, Pass, Rewrite, Skip, Stage
 from onnx_fix.lower.node import since
 from onnx_fix.lower.rules.signals import dft
 from onnx_fix.scope import Scope
@@ -46,7 +46,8 @@ class ReplaceDft(Pass):
         for node in scope.nodes("DFT"):
             if self.everywhere or scope.refused(node):
                 at = since("DFT", scope.opset) or 0
-                yield by_rule(scope, node, partial(dft, axis_input=at >= _AXIS_INPUT))
+                rule = partial(dft, axis_input=at >= _AXIS_INPUT)
+                yield by_rule(scope, node, rule, exactness=Exactness.ROUNDING)
 
 
 _AXIS_INPUT = 20

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from onnx_fix.contract import Mends, Pass, Rewrite, Skip, Stage
+from onnx_fix.contract import Exactness, Mends, Pass, Rewrite, Skip, Stage
 from onnx_fix.lower.rules.signals import stft
 from onnx_fix.scope import Scope
 from onnx_fix_passes._by_rule import by_rule
@@ -47,4 +47,4 @@ class ReplaceStft(Pass):
     def sites(self, scope: Scope) -> Iterator[Rewrite | Skip]:
         for node in scope.nodes("STFT"):
             if self.everywhere or scope.refused(node):
-                yield by_rule(scope, node, stft)
+                yield by_rule(scope, node, stft, exactness=Exactness.ROUNDING)

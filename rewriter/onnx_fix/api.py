@@ -160,6 +160,7 @@ def fix(
     dims: Mapping[str, tuple[int, int, int]] | None = None,
     reference: ModelProto | str | Path | None = None,
     repro: str | Path | None = None,
+    base_dir: str | Path | None = None,
     progress: Progress = _silent,
 ) -> FixResult:
     """Rewrite a model for a TensorRT release.
@@ -182,6 +183,7 @@ def fix(
         reference: Another export of the same network to compare with, for originals that cannot
             run themselves.
         repro: A new folder for a reproducer, written where the numbers differ.
+        base_dir: The folder of the external weights of a model in memory.
         progress: Is told what is going on, in a few words.
 
     Raises:
@@ -211,7 +213,8 @@ def fix(
         )
     if freeze:
         settings = settings.model_copy(update={"passes": with_freeze(settings.passes, freeze)})
-    job, path = _job(model, chosen, settings, folder, plugins)
+    given_dir = None if base_dir is None else Path(base_dir)
+    job, path = _job(model, chosen, settings, folder, plugins, given_dir)
     files = external_files(job.proto, job.base_dir)
     progress("looking at the model")
     fixed = job.model()
@@ -267,17 +270,13 @@ def _job(
     settings: Pipeline,
     folder: Path,
     plugins: bool,
+    base_dir: Path | None,
 ) -> tuple[_Job, Path | None]:
     path: Path | None = None
-    base_dir: Path | None = None
     if isinstance(model, ModelProto):
         proto = model
         check_loaded(proto, "the model")
-        if any(is_external(t) for t in stored_tensors(proto)):
-            raise ModelError(
-                "the model keeps weights in other files, and a ModelProto does not say where; pass "
-                "the path of the model file"
-            )
+        check_weights(proto, base_dir)
     else:
         path = Path(model)
         proto = load_proto(path)
@@ -286,6 +285,19 @@ def _job(
     if not plugins:
         steps = [_without_plugins(s) for s in steps]
     return _Job(proto, base_dir, target, steps, settings.rounds), path
+
+
+def check_weights(proto: ModelProto, base_dir: Path | None) -> None:
+    """Refuse a model in memory whose weights lie nobody knows where.
+
+    Raises:
+        ModelError: it has external weights, and no folder was given.
+    """
+    if base_dir is None and any(is_external(t) for t in stored_tensors(proto)):
+        raise ModelError(
+            "the model keeps weights in other files, and a ModelProto does not say where; pass "
+            "the path of the model file"
+        )
 
 
 def _without_plugins(step: Step) -> Step:
@@ -308,7 +320,7 @@ def reference_functions(opset: int) -> list[FunctionProto]:
     return bodies
 
 
-_ROUNDING_SLACK = 10.0
+ROUNDING_SLACK = 10.0
 """Factor on the default tolerances where a change declares that it rounds otherwise.
 
 The defaults allow for one reordered sum. What a deep network does to a difference of some units
@@ -317,7 +329,8 @@ split in two, which is rounding and nothing else.
 """
 
 
-def _rounds(changes: Sequence[Change]) -> bool:
+def rounds_otherwise(changes: Sequence[Change]) -> bool:
+    """Whether a change declares that it changes rounding."""
     return any(c.exactness is Exactness.ROUNDING for c in changes)
 
 
@@ -346,7 +359,7 @@ class _Comparison:
             seed=self.settings.seed,
             rtol=self.settings.rtol,
             atol=self.settings.atol,
-            slack=_ROUNDING_SLACK if _rounds(changes) else 1.0,
+            slack=ROUNDING_SLACK if rounds_otherwise(changes) else 1.0,
             plugin_bodies=reference_functions(opset_of(self.job.proto.opset_import)),
             sizes=self.settings.sizes,
             padded=[p for change in changes for p in change.padded],

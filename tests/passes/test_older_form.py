@@ -12,7 +12,6 @@ from onnx.backend.test.case.test_case import TestCase
 
 from onnx_fix.contract import Exactness
 from onnx_fix.testing import (
-    assert_rewrites,
     assert_same_outputs,
     ops,
     run_model,
@@ -187,70 +186,6 @@ def test_statistics_of_an_unknown_rank() -> None:
         "z = Reshape (x, k) y = BatchNormalization <training_mode = 1> (z, s, b, m, v)",
     )
     assert skip_reasons(PASS, model, target="trt-10.3") == ["the rank of the data is not known"]
-
-
-# -- pooling ---------------------------------------------------------------------------------------
-
-POOLS = [
-    "kernel_shape = [3, 2], dilations = [2, 3]",
-    "kernel_shape = [2, 2], dilations = [1, 2], strides = [2, 1], pads = [1, 0, 0, 1]",
-    "kernel_shape = [3, 3], dilations = [2, 2], strides = [2, 2], ceil_mode = 1",
-    "kernel_shape = [2, 2], dilations = [2, 2], pads = [1, 1, 1, 1], count_include_pad = 1",
-]
-
-
-@pytest.mark.parametrize("op", ["AveragePool", "LpPool"])
-@pytest.mark.parametrize("attributes", POOLS)
-@pytest.mark.parametrize("channels", ["3", "C"])
-def test_dilated_pools(op: str, attributes: str, channels: str) -> None:
-    if op == "LpPool" and "count" in attributes:
-        return
-    before = onnx.parser.parse_model(
-        text(
-            19,
-            f"(float[N, {channels}, 8, 9] x) => (float[N, {channels}, H, W] y)",
-            f"y = {op} <{attributes}> (x)",
-        )
-    )
-    after, _ = run_pass(PASS, before, target="trt-10.3")
-    assert op not in ops(after)
-    for n in (1, 2):
-        feed = {"x": floats(n, 3, 8, 9)}
-        assert_same_outputs(before, after, feed, exact=False)
-
-
-def test_padding_by_itself_is_left() -> None:
-    model = text(
-        19,
-        "(float[1, 1, 8, 8] x) => (float[1, 1, H, W] y)",
-        'y = AveragePool <kernel_shape = [2, 2], dilations = [2, 2], auto_pad = "SAME_UPPER"> (x)',
-    )
-    (reason,) = skip_reasons(PASS, model, target="trt-10.3")
-    assert "state the pads" in reason
-
-
-def test_lp_pool_rounds_up() -> None:
-    model = text(
-        18,
-        "(float[N, 2, 7, 8] x) => (float[N, 2, 4, 4] y)",
-        "y = LpPool <kernel_shape = [2, 2], strides = [2, 2], ceil_mode = 1> (x)",
-    )
-    feeds = [{"x": floats(n, 2, 7, 8)} for n in (1, 3)]
-    after = assert_rewrites(
-        PASS, model, after=["LpPool"], feeds=feeds, target="trt-9.2", exact=False
-    )
-    attributes = {a.name: helper.get_attribute_value(a) for a in after.graph.node[0].attribute}
-    assert "ceil_mode" not in attributes and attributes["pads"] == [0, 0, 1, 1]
-
-
-def test_a_size_that_may_start_a_window_in_the_padding() -> None:
-    model = text(
-        18,
-        "(float[N, 2, H] x) => (float[N, 2, G] y)",
-        "y = LpPool <kernel_shape = [2], strides = [3], ceil_mode = 1> (x)",
-    )
-    (reason,) = skip_reasons(PASS, model, target="trt-9.2")
-    assert "may start in the padding" in reason
 
 
 # -- Resize ----------------------------------------------------------------------------------------

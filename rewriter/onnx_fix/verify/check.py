@@ -30,7 +30,7 @@ from onnx_fix.verify.pair import Outcome, Pair, Side
 from onnx_fix.verify.result import Case, Verification, describe
 from onnx_fix.verify.runner import ORACLES, OracleName
 from onnx_fix.verify.sizes import Alternative, PlannedSizes, Profile, alternatives, plan
-from onnx_fix.verify.source import ModelSource, all_nodes, random_outputs
+from onnx_fix.verify.source import ChainSource, ModelSource, Source, all_nodes, random_outputs
 from onnx_fix.verify.user_feeds import find_user_feeds, read_case
 
 Model = onnx.ModelProto | str | Path
@@ -42,7 +42,7 @@ OracleChoice = Literal["auto", "onnxruntime", "onnx.reference"]
 
 def verify(
     before: Model,
-    after: Model,
+    after: Model | Sequence[Model],
     *,
     before_dir: str | Path | None = None,
     after_dir: str | Path | None = None,
@@ -71,7 +71,8 @@ def verify(
 
     Args:
         before: The original, a model or a path. Neither it nor its folder is changed.
-        after: The rewritten model.
+        after: The rewritten model, or the models that stand for it, which run in this order, each
+            on inputs of ``before`` and outputs of those before it.
         before_dir: Folder of the original's external weights; a path's own folder by default.
         after_dir: The same for ``after``.
         reference: A model to compare against in place of ``before``, such as another export of the
@@ -100,7 +101,11 @@ def verify(
         UsageError: ``dims`` or ``inputs_dir`` do not suit the model.
     """
     original = ModelSource.of(before, before_dir, plugin_bodies)
-    fixed = ModelSource.of(after, after_dir, plugin_bodies)
+    fixed: Source
+    if isinstance(after, (onnx.ModelProto, str, Path)):
+        fixed = ModelSource.of(after, after_dir, plugin_bodies)
+    else:
+        fixed = ChainSource.of(after, original.proto, after_dir, plugin_bodies)
     expected = original
     if reference is not None:
         expected = ModelSource.of(reference, reference_dir, plugin_bodies)

@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 from onnx_fix.verify.feeds import Value
 from onnx_fix.verify.runner import Oracle, OracleName, RunError, open_oracle
-from onnx_fix.verify.source import ModelSource
+from onnx_fix.verify.source import Source
 
 
 class Side:
     """One model and the oracles opened for it so far."""
 
-    def __init__(self, source: ModelSource, threads: int) -> None:
+    def __init__(self, source: Source, threads: int) -> None:
         self.source = source
         self._threads = threads
         self._opened: dict[OracleName, Oracle | RunError] = {}

@@ -16,7 +16,7 @@ import onnx
 from onnx import external_data_helper
 
 from onnx_fix.verify.feeds import DTYPES, Value
-from onnx_fix.verify.source import ModelSource
+from onnx_fix.verify.source import ChainSource, ModelSource, Source
 
 OracleName = Literal["onnxruntime", "onnx.reference"]
 ORACLES: tuple[OracleName, ...] = ("onnxruntime", "onnx.reference")
@@ -60,8 +60,8 @@ class Oracle(Protocol):
         """Return every output by name; raise `RunError` where that fails."""
 
 
-def open_oracle(source: ModelSource, name: OracleName, threads: int = 0) -> Oracle:
-    """Load a model.
+def open_oracle(source: Source, name: OracleName, threads: int = 0) -> Oracle:
+    """Load a model, or the models of a chain.
 
     Args:
         source: The model. Nothing is written to its folder.
@@ -71,9 +71,30 @@ def open_oracle(source: ModelSource, name: OracleName, threads: int = 0) -> Orac
     Raises:
         RunError: It does not load.
     """
+    if isinstance(source, ChainSource):
+        return Chain(source, [open_oracle(link, name, threads) for link in source.links])
     if name == "onnxruntime":
         return OnnxRuntime(source, threads)
     return Reference(source)
+
+
+class Chain:
+    """Models that run one after the other; what no later one reads is let go of."""
+
+    def __init__(self, source: ChainSource, oracles: Sequence[Oracle]) -> None:
+        self._source = source
+        self._oracles = oracles
+
+    def run(self, feeds: Mapping[str, Value]) -> dict[str, Any]:
+        """Return every output by name."""
+        links = self._source.links
+        there: dict[str, Any] = dict(feeds)
+        for number, (link, oracle) in enumerate(zip(links, self._oracles, strict=True)):
+            there |= oracle.run({name: there[name] for name in link.inputs()})
+            later = {name for other in links[number + 1 :] for name in other.inputs()}
+            later.update(self._source.wanted)
+            there = {name: value for name, value in there.items() if name in later}
+        return {name: there[name] for name in self._source.wanted}
 
 
 class OnnxRuntime:

@@ -22,17 +22,6 @@ def _recurrent(op: str) -> Case:
     )
 
 
-def _pooled(op: str, target: str) -> Case:
-    return of_text(
-        19,
-        "(float[N, 2, 7, 7] x) => (float[N, 2, H, W] y)",
-        f"y = {op} <kernel_shape = [2, 2], dilations = [2, 3]> (x)",
-        target,
-        [{"x": ("f4", (n, 2, 7, 7))} for n in (1, 2)],
-        tolerance=ROUNDED,
-    )
-
-
 def _batch(outputs: str, names: str, target: str) -> Case:
     return of_text(
         15,
@@ -57,9 +46,6 @@ def _resize(attributes: str, rest: str, target: str, sizes: str) -> Case:
 
 
 CASES: dict[tuple[str, str, str], Case] = {
-    ("older-form", "attribute_allowed_values", "AveragePool"): _pooled("AveragePool", "trt-10.3"),
-    ("older-form", "attribute_allowed_values", "LpPool"): _pooled("LpPool", "trt-10.3"),
-    ("older-form", "ignored_attribute", "LpPool"): _pooled("LpPool", "trt-9.2"),
     ("older-form", "ignored_attribute", "GRU"): _recurrent("GRU"),
     ("older-form", "ignored_attribute", "LSTM"): _recurrent("LSTM"),
     ("older-form", "ignored_attribute", "RNN"): _recurrent("RNN"),
