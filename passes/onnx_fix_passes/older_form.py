@@ -45,6 +45,7 @@ _MENDS: tuple[Mends, ...] = (
     ),
     Mends("attribute_allowed_values", "Resize", "as for ignored_attribute"),
     Mends("ignored_attribute", "Split"),
+    Mends("attribute_must_be_absent", "Split"),
 )
 
 
@@ -65,7 +66,7 @@ class OlderForm(Pass):
     3. Resize with ``axes``: scales or sizes for all axes. ``antialias`` goes where nothing
        shrinks, ``keep_aspect_ratio_policy`` where the sizes are known.
     4. Split with ``num_outputs`` into uneven parts: the sizes as an input, computed at run time
-       where the size of the axis is not known.
+       where the size of the axis is not known; zero where nothing is left for the last one.
 
     Before:
         y = LSTM <layout = 1, hidden_size = 8> (x, w, r)

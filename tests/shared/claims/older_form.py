@@ -67,6 +67,14 @@ CASES: dict[tuple[str, str, str], Case] = {
         "trt-10.3",
         "value = int64[2] {8, 30}",
     ),
+    ("older-form", "attribute_must_be_absent", "Split"): of_text(
+        18,
+        "(bool c, float[5] x) => (float[A] y)",
+        "y = If (c) <then_branch = a () => (float[A] t) { t = Neg (x) }, else_branch = b () => "
+        "(float[B] e) { e, f, g, h = Split <num_outputs = 4> (x) }>",
+        "trt-10.3",
+        [{"c": ("t", ()), "x": ("f4", (5,))}],
+    ),
     ("older-form", "ignored_attribute", "Split"): of_text(
         18,
         "(float[N, 2] x) => (float[A, 2] a, float[B, 2] b, float[C, 2] c)",
