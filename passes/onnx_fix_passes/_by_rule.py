@@ -19,7 +19,7 @@ def low_node(scope: Scope, node: gs.Node, opset: int) -> LowNode | None:
     proto = scope.model.named_proto(node)
     if proto is None:
         return None
-    tensors = {t.name: t for t in node.inputs if t.name}
+    tensors = {t.name: t for t in (*node.inputs, *node.outputs) if t.name}
     known = {name: TypeInfo(scope.dtype(t), scope.shape(t)) for name, t in tensors.items()}
 
     def value(name: str) -> Any:
