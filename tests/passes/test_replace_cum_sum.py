@@ -621,7 +621,11 @@ def test_the_axis_of_a_vector_needs_no_choice() -> None:
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("g (float[A,N] x, int64 k) => (float[A,N] y) { y = CumSum (x, k) }", "run time only"),
+        (
+            "g (float[N] x, int64[R] s, int64 k) => (float[A,B] y) {"
+            " w = Reshape (x, s) y = CumSum (w, k) }",
+            "run time only, and the rank",
+        ),
         (
             "g (float[N] x, int64[R] s) => (float[A,B] y) <int64 k = {0}> {"
             " w = Reshape (x, s) y = CumSum (w, k) }",
@@ -793,3 +797,42 @@ def test_an_axis_that_is_not_known_may_differ() -> None:
         for n in view.main.nodes("CumSum")
     ]
     assert kinds == [[], [], ["differs_from_first"]]
+
+
+@pytest.mark.parametrize("target", ["trt-7.2", "trt-8.6", "trt-10.3"])
+@pytest.mark.parametrize("flags", ["", "<exclusive = 1>", "<reverse = 1>"])
+@pytest.mark.parametrize(
+    ("dims", "sizes"),
+    [("3", [(3,)]), ("N", [(4,), (1,)]), ("2, 3", [(2, 3)]), ("A, B, 4", [(2, 3, 4), (1, 1, 4)])],
+)
+@pytest.mark.parametrize("kind", ["int64", "int32"])
+def test_an_axis_of_run_time(
+    dims: str, sizes: list[tuple[int, ...]], flags: str, target: str, kind: str
+) -> None:
+    """The sum along each axis is made, and that one taken."""
+    dtype = "int32" if kind == "int32" and target != "trt-7.2" else "float"
+    text = f"g ({dtype}[{dims}] x, {kind} k) => ({dtype}[{dims}] y) {{ y = CumSum {flags} (x, k) }}"
+    before = onnx.parser.parse_model(header(11) + text)
+    after, results = run_pass(ReplaceCumSum(), before, target=target)
+    rank = len(sizes[0])
+    counts = [n.op_type for n in after.graph.node].count("CumSum")
+    assert counts == (0 if target == "trt-7.2" else rank)
+    exact = dtype == "int32" or bool(counts)
+    assert {c.exactness for r in results for c in r.changes} == {
+        Exactness.EXACT if exact else Exactness.ROUNDING
+    }
+    for shape in sizes:
+        x = (
+            np.random.default_rng(1)
+            .integers(-5, 6, shape)
+            .astype(np.dtype(dtype + "32") if dtype == "float" else dtype)
+        )
+        for axis in range(-rank, rank):
+            feed = {"x": x, "k": np.asarray(axis, kind)}
+            assert_same_outputs(before, after, feed, exact=exact)
+
+
+def test_an_axis_of_run_time_that_may_be_taken() -> None:
+    text = "g (float[A,N] x, int64 k) => (float[A,N] y) { y = CumSum (x, k) }"
+    (reason,) = skip_reasons(ReplaceCumSum(), header(14) + text, target="trt-10.12")
+    assert "which the target may take" in reason
