@@ -107,7 +107,7 @@ class Emission:
                 len(made.output),
                 *map(self.tensor, made.input),
                 domain=made.domain,
-                **_attributes(made, read),
+                **attributes_of(made, read),
             )
             tensors.update(zip(made.output, outputs, strict=True))
         tensors.pop("", None)
@@ -120,7 +120,8 @@ class Emission:
         return found if found is not None and found.name else None
 
 
-def _attributes(node: NodeProto, read: Read) -> dict[str, Any]:
+def attributes_of(node: NodeProto, read: Read) -> dict[str, Any]:
+    """The attributes of a node as an emitter takes them."""
     return {a.name: _attribute(a, read) for a in node.attribute}
 
 
