@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import onnx
 import onnx_graphsurgeon as gs
-from onnx import AttributeProto, NodeProto, numpy_helper
 
 from onnx_fix.contract import Exactness, Rewrite, Skip
 from onnx_fix.emit import Emitter
 from onnx_fix.lower.node import LowNode, Refused, Rule
 from onnx_fix.scope import Scope, TypeInfo
-
-_SMALL = 64
+from onnx_fix_passes._from_protos import emit_all
 
 
 def low_node(scope: Scope, node: gs.Node, opset: int) -> LowNode | None:
@@ -23,17 +19,21 @@ def low_node(scope: Scope, node: gs.Node, opset: int) -> LowNode | None:
     proto = scope.model.named_proto(node)
     if proto is None:
         return None
-    known = {t.name: TypeInfo(scope.dtype(t), scope.shape(t)) for t in node.inputs if t.name}
-    values = {
-        t.name: value
-        for t in node.inputs
-        if t.name and (value := scope.constant(t, limit=_SMALL)) is not None
-    }
+    tensors = {t.name: t for t in (*node.inputs, *node.outputs) if t.name}
+    known = {name: TypeInfo(scope.dtype(t), scope.shape(t)) for name, t in tensors.items()}
+
+    def value(name: str) -> Any:
+        tensor = tensors.get(name)
+        if tensor is None:
+            return None
+        held = scope.constant(tensor)
+        return scope.folded(tensor) if held is None else held
+
     return LowNode(
         proto,
         opset,
         lambda n: known.get(n, TypeInfo()),
-        values.get,
+        value,
         _fresh({*known, *proto.output}),
     )
 
@@ -72,39 +72,11 @@ def by_rule(
         return Skip(node, "the node cannot be read")
     names = list(low.proto.output)
     try:
-        made = rule(low)
+        protos = rule(low)
     except Refused as refused:
         return Skip(node, str(refused))
     e = Emitter(scope)
-    tensors: dict[str, gs.Tensor] = {t.name: t for t in node.inputs if t.name}
-    emitted(e, made, tensors)
-    pairs = [
-        (out, tensors[name]) for out, name in zip(node.outputs, names, strict=True) if out.name
-    ]
+    given = {t.name: t for t in node.inputs if t.name}
+    made = given | emit_all(e, protos, given.get)
+    pairs = [(out, made[name]) for out, name in zip(node.outputs, names, strict=True) if out.name]
     return e.rewrite(node, pairs, exactness=exactness)
-
-
-def emitted(e: Emitter, made: Sequence[NodeProto], tensors: dict[str, gs.Tensor]) -> None:
-    """Write nodes, and note their outputs under the names that they have in ``made``."""
-    for proto in made:
-        if proto.op_type == "Constant":
-            value = next(a.t for a in proto.attribute if a.name == "value")
-            tensors[proto.output[0]] = e.const(numpy_helper.to_array(value))
-            continue
-        inputs = [tensors[name] if name else None for name in proto.input]
-        outputs = e.many(proto.op_type, len(proto.output), *inputs, **attributes(proto))
-        tensors.update(zip(proto.output, outputs, strict=True))
-
-
-def attributes(node: NodeProto) -> dict[str, Any]:
-    """The attributes of a node as an emitter takes them."""
-    return {a.name: _attribute(a) for a in node.attribute}
-
-
-def _attribute(attribute: AttributeProto) -> object:
-    value = onnx.helper.get_attribute_value(attribute)
-    if attribute.type == attribute.TENSOR:
-        return gs.Constant("", np.asarray(numpy_helper.to_array(value)))
-    if isinstance(value, bytes):
-        return value.decode()
-    return list(value) if attribute.type in (attribute.INTS, attribute.FLOATS) else value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -32,8 +32,6 @@ _TYPES = frozenset(
     }
 )
 """What ONNX lets CumSum sum (operator set 14)."""
-_LENGTHS = 1024
-"""The sizes of a tensor together, up to which sums along every axis are made."""
 
 
 @dataclass(frozen=True)
@@ -47,40 +45,46 @@ class ReplaceCumSum(Pass):
         i = Range(zero, n, one)
 
     1. Everything constant: the sums become a constant.
-    2. An axis that is computed from constants, on a target that has CumSum but wants the axis as
+    2. Several sums that differ in axis or direction, on a target that computes them all as one:
+       those that differ from the first take the forms that follow.
+    3. An axis that is computed from constants, on a target that has CumSum but wants the axis as
        an initializer: CumSum stays, and its axis becomes one.
-    3. A tensor filled with one value (ones of both exporters: ConstantOfShape, Expand, Cast
+    4. A tensor filled with one value (ones of both exporters: ConstantOfShape, Expand, Cast
        between): a Range of integers, with the Add, Sub and Cast behind the CumSum taken in, Cast
        to the type of the result, and Expand when there are other axes. A value that is no whole
        number multiplies the Range. Zeros: the tensor itself.
-    4. A length known at build time: log-step, ``ceil(log2 n)`` times Slice, Add and Concat.
-    5. A length known at run time only: a masked sum, which compares two Ranges, selects with Where
+    5. A length known at build time: log-step, ``ceil(log2 n)`` times Slice, Add and Concat.
+    6. A length known at run time only: a masked sum, which compares two Ranges, selects with Where
        and sums with ReduceSum. It needs memory for length squared times the other sizes: 16 MiB
        for a single row of 2048 floats. Where the target misreads the axes of ReduceSum
        (TensorRT 7 from operator set 13 on) floats are summed by a MatMul with ones instead, and
        booleans that were cast to integers as floats; other integers are left.
-    6. An axis known at run time only: CumSum along every axis, or form 4 where the target has no
-       CumSum and the sizes are known; Where takes the sums of the axis that is meant.
-    7. ``method: matmul``: floats by one MatMul with a triangular matrix of ones, in place of the
-       many small nodes of form 4; but zero times infinity is NaN in it.
+    7. An axis that is known at run time only: the sums along all axes, and Where between them.
+    8. ``method: matmul``: floats by one MatMul with a triangular matrix of ones, in place of the
+       many small nodes of form 5; but zero times infinity is NaN in it.
 
     Exact: integers are, and so are constants and counts in integers. Sums that leave their type
-        wrap around in forms 3 and 4 as CumSum's do; form 5 does what the ReduceSum of the runtime
+        wrap around in forms 4 and 5 as CumSum's do; form 6 does what the ReduceSum of the runtime
         does (onnxruntime adds integers in double precision: exact up to 2**53). Floats are summed
         in another order (rounding only, and a sum of finite numbers may then overflow earlier or
-        later). Infinities and NaNs come out where they did, which is why form 7 is not the
+        later). Infinities and NaNs come out where they did, which is why form 8 is not the
         default. Ones counted in floats are exact as far as the type counts: 2**24 in float32,
         2**11 in float16, 2**8 in bfloat16. Beyond that a running sum stalls where a Range goes on,
-        so a longer static length takes form 4, and a dynamic one carries the limit in its note.
-        Left alone: an unknown rank, an axis known at run time only where form 6 does not hold, sums
-        of booleans (which ONNX does not have, though an exporter writes them).
+        so a longer static length takes form 5, and a dynamic one carries the limit in its note.
+        Left alone: an unknown rank, sums of booleans (which ONNX does not have, though an exporter
+        writes them).
     Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE
     mends: ClassVar[tuple[Mends, ...]] = tuple(
-        Mends(kind, "CumSum", "the rank is known, and the axis or the sizes are constant")
-        for kind in ("input_must_be_constant", "no_importer", "static_shape_only")
+        Mends(kind, "CumSum", "the rank is known")
+        for kind in (
+            "differs_from_first",
+            "input_must_be_constant",
+            "no_importer",
+            "static_shape_only",
+        )
     )
 
     method: Literal["auto", "log_step", "masked_sum", "matmul"] = "auto"
@@ -107,10 +111,8 @@ class ReplaceCumSum(Pass):
         if whole is not None:
             return e.rewrite(node, e.const(whole))
         given = scope.folded(node.inputs[1])
-        if given is None and shape and dtype in _TYPES:
-            return self._any_axis(scope, e, node, int(dtype or 0))
         if given is None or given.size != 1:
-            return Skip(node, "the axis is known at run time only, and the rank not at all")
+            return self._selected(scope, e, node)
         if not self.everywhere and _takes_constant_axis(scope, node):
             kept = {k: v for k, v in node.attrs.items() if k in ("exclusive", "reverse")}
             return e.rewrite(node, e("CumSum", data, given.reshape(()), **kept))
@@ -134,35 +136,42 @@ class ReplaceCumSum(Pass):
         )
         return self._count(scope, e, node, s) or self._sum(scope, e, node, s)
 
-    def _any_axis(self, scope: Scope, e: Emitter, node: gs.Node, dtype: int) -> Rewrite | Skip:
-        """The sums along every axis, and Where takes those of the one that is meant."""
-        data, axis = node.inputs
-        shape = scope.shape(data) or ()
-        ways = {k: bool(attribute(node, k, int, 0)) for k in ("exclusive", "reverse")}
-        sums: list[gs.Tensor]
-        rounds = Exactness.EXACT
-        if not self.everywhere and _has_constant_axis(scope, node, np.zeros((), np.int64)):
-            given: dict[str, Any] = {k: int(v) for k, v in ways.items() if v}
-            sums = [e("CumSum", data, e.const(k), **given) for k in range(len(shape))]
-        else:
-            lengths = [d for d in shape if isinstance(d, int)]
-            if len(lengths) < len(shape) or sum(lengths) > _LENGTHS:
-                return Skip(
-                    node,
-                    "the axis is known at run time only, and not all sizes are known and small: "
-                    "fix the axis",
-                )
-            sums = [
-                forms.log_step(scope, e, forms.Sum(data, k, len(shape), dtype=dtype, **ways), n)
-                for k, n in enumerate(lengths)
-            ]
-            rounds = Exactness.ROUNDING if forms.is_float(dtype) else Exactness.EXACT
+    def _selected(self, scope: Scope, e: Emitter, node: gs.Node) -> Rewrite | Skip:
+        """The sums along every axis, and that one of them that the axis names."""
+        data, axis = node.inputs[:2]
+        shape, dtype = scope.shape(data), scope.dtype(data)
+        if not shape or dtype not in _TYPES:
+            return Skip(node, "the axis is known at run time only, and the rank of the data is not")
+        rank = len(shape)
+        if rank > 1 and not scope.refused(node):
+            return Skip(node, "the axis is known at run time only, which the target may take")
+        kept = {k: v for k, v in node.attrs.items() if k in ("exclusive", "reverse")}
+        flags = (bool(attribute(node, k, int, 0)) for k in ("exclusive", "reverse"))
+        exclusive, reverse = flags
+        stays = not self.everywhere and _takes_axis(scope, node, np.asarray(0, np.int64))
+        sums: list[gs.Tensor] = []
+        for k in range(rank):
+            if stays:
+                sums.append(e("CumSum", data, np.asarray(k, np.int64), **kept))
+                continue
+            made = _written(scope, e, forms.Sum(data, k, rank, exclusive, reverse, dtype))
+            if made is None:
+                return Skip(node, "the axis is known at run time only, and other sums are misread")
+            sums.append(made)
         result = sums[0]
-        for k, way in enumerate(sums[1:], start=1):
-            wide = e.cast(axis, TensorProto.INT64)
-            here = e("Or", e("Equal", wide, e.const(k)), e("Equal", wide, e.const(k - len(shape))))
-            result = e("Where", here, way, result)
-        return e.rewrite(node, result, exactness=rounds)
+        if rank > 1:
+            kind = scope.dtype(axis) or int(TensorProto.INT64)
+            front = e("Add", axis, e.const(rank, kind))
+            axis = e("Where", e("Less", axis, e.const(0, kind)), front, axis)
+        for k, one in enumerate(sums[1:], 1):
+            result = e("Where", e("Equal", axis, e.const(k, kind)), one, result)
+        rounds = forms.is_float(dtype) and not stays
+        return e.rewrite(
+            node,
+            result,
+            exactness=Exactness.ROUNDING if rounds else Exactness.EXACT,
+            note=f"the axis is known at run time only: all {rank} are summed" if rank > 1 else "",
+        )
 
     def _count(self, scope: Scope, e: Emitter, node: gs.Node, s: forms.Sum) -> Rewrite | None:
         value = uniform_value(scope, s.data)
@@ -222,11 +231,20 @@ def _takes_constant_axis(scope: Scope, node: gs.Node) -> bool:
     if scope.constness(node.inputs[1]) == "initializer":
         return False
     axis = scope.folded(node.inputs[1])
-    return axis is not None and _has_constant_axis(scope, node, axis)
+    return axis is not None and _takes_axis(scope, node, axis)
 
 
-def _has_constant_axis(scope: Scope, node: gs.Node, axis: NDArray[np.generic]) -> bool:
-    """Whether the target takes the node once its axis is an initializer."""
+def _written(scope: Scope, e: Emitter, s: forms.Sum) -> gs.Tensor | None:
+    """A sum in other ops, None where the target has none for it."""
+    count = (scope.shape(s.data) or ())[s.axis]
+    if isinstance(count, int):
+        return forms.log_step(scope, e, s, count)
+    made = forms.masked_sum(scope, e, s)
+    return forms.truth_sum(scope, e, s) if made is None else made
+
+
+def _takes_axis(scope: Scope, node: gs.Node, axis: NDArray[np.generic]) -> bool:
+    """Whether the target takes the node with a constant axis."""
     if not scope.target.has_importer("CumSum"):
         return False
     dtype = elem_type(axis.dtype)

@@ -13,15 +13,15 @@ from onnx_fix.contract import BasePass
 from onnx_fix.testing import Feeds, run_model, run_pass, run_reference
 
 
-def as_array(value: object) -> NDArray[np.generic]:
-    """A recorded value."""
+def array(value: object) -> NDArray[np.generic]:
+    """A recorded tensor as an array."""
     return np.asarray(numpy_helper.to_array(value) if isinstance(value, TensorProto) else value)
 
 
 def feeds_of(model: ModelProto, given: Iterable[object]) -> Feeds:
     """The recorded inputs by name."""
     return {
-        v.name: as_array(x) for v, x in zip(model.graph.input, given, strict=False) if x is not None
+        v.name: array(x) for v, x in zip(model.graph.input, given, strict=False) if x is not None
     }
 
 
@@ -47,7 +47,7 @@ def assert_recorded(
         for given, wanted in case.data_sets or []:
             feeds = feeds_of(case.model, given)
             have = (run_reference if reference else run_model)(fixed, feeds)
-            for out, want in zip(have, map(as_array, wanted), strict=True):
+            for out, want in zip(have, map(array, wanted), strict=True):
                 assert (out.shape, out.dtype) == (want.shape, want.dtype), case.name
                 np.testing.assert_allclose(
                     out.astype(np.float64),
