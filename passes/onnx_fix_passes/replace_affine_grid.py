@@ -79,7 +79,9 @@ def _site(scope: Scope, node: gs.Node) -> Rewrite | Skip:
         result = e("Add", result, e("Mul", at, columns[k]))
     if work != dtype:
         result = e.cast(result, dtype)
-    return e.rewrite(node, result, exactness=Exactness.ROUNDING)
+    taken = scope.folded(node.inputs[1]) is None and any(s is not None for s in sizes)
+    note = f"'{node.inputs[1].name}' is as the stated shape of the grid has it" if taken else ""
+    return e.rewrite(node, result, exactness=Exactness.ROUNDING, note=note)
 
 
 def _dims(scope: Scope, node: gs.Node) -> int | None:
