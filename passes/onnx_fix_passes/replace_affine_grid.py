@@ -8,124 +8,130 @@ from typing import ClassVar
 
 import numpy as np
 import onnx_graphsurgeon as gs
-from onnx import TensorProto
+from onnx import helper
 
 from onnx_fix.contract import Exactness, Mends, Pass, Rewrite, Skip, Stage
 from onnx_fix.emit import Emitter
 from onnx_fix.scope import Scope, attribute, has_unresolved
+from onnx_fix.shape_values import ShapeValues
 
-_HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
+_NOTE = "where a size is 1, align_corners has no agreed meaning: its coordinate is taken as -1"
 
 
 @dataclass(frozen=True)
 class ReplaceAffineGrid(Pass):
-    """Write AffineGrid as sums of its coordinates times the columns of its matrix.
+    """Write AffineGrid as a sum of products along every axis.
 
-    The function body that ONNX gives for the op has an If for images and volumes; which of them it
-    is, is known from the shape of the matrix.
+    The coordinates along an axis are a constant row where the size is known, and are counted by a
+    Range where it is not. The function body that ONNX gives for the op is not used: it has some
+    sixty nodes and fails for a batch of one.
 
     Before:
-        grid = AffineGrid (theta, size)
+        grid = AffineGrid (theta, [N, C, H, W])
     After:
-        c0, c1, c2: Unsqueeze (Gather <axis = 2> (theta, k));
-        grid = Add (Add (Mul (x, c0), c2), Mul (y, c1)) with the coordinates x and y
+        a = Gather <axis = 2> (theta, 0)  b = Gather (theta, 1)  c = Gather (theta, 2)
+        grid = Add (Add (Mul (a, xs), Mul (b, ys)), c) with dims of size 1 put in
     Exact:
-        Rounding only. Half precision is computed in float32. Sizes may be computed at run time.
-        Left alone: a matrix of which neither the shape nor the number of sizes is known; an axis of
-        size 1 with align_corners, which runtimes place differently (an axis of dynamic size is NaN
-        there, as in the function body of the op).
-    Since: 0.2
+        Rounding only: the products are summed along another way. With align_corners and a size
+        known at run time only, a size of 1 gives -1 as in onnx.reference, which the note says.
+        Left alone: align_corners with a constant size of 1, for which onnx.reference, onnxruntime
+        and the function body give -1, 1 and NaN; a rank of the grid that is not known.
+    Since: 0.3
     """
 
     stage: ClassVar[Stage] = Stage.EXPAND
     mends: ClassVar[tuple[Mends, ...]] = (
-        Mends("no_importer", "AffineGrid", "the rank of the grid is known"),
+        Mends("no_importer", "AffineGrid", "it is known whether the grid is 2-D or 3-D"),
     )
 
     everywhere: bool = False
     """Also rewrite nodes that the target takes."""
 
     def sites(self, scope: Scope) -> Iterator[Rewrite | Skip]:
+        """Propose the sum for every AffineGrid that the target refuses."""
+        values: ShapeValues | None = None
         for node in scope.nodes("AffineGrid"):
             if self.everywhere or scope.refused(node):
-                yield _site(scope, node)
+                values = values or scope.model.shape_values(scope)
+                yield _site(scope, node, values)
 
 
-def _site(scope: Scope, node: gs.Node) -> Rewrite | Skip:
+def _site(scope: Scope, node: gs.Node, values: ShapeValues) -> Rewrite | Skip:
+    theta, size = node.inputs
     if has_unresolved(node, "align_corners"):
-        return Skip(node, "align_corners is a parameter of the enclosing function; inline it first")
-    theta = node.inputs[0]
-    dtype, dims = scope.dtype(theta), _dims(scope, node)
-    if dtype is None:
-        return Skip(node, "the element type of its matrix is not known")
+        return Skip(node, "align_corners is a parameter of the function around it; inline it first")
+    aligned = bool(attribute(node, "align_corners", int, 0))
+    dims = _dims(scope, node, values)
+    dtype = scope.dtype(theta)
     if dims is None:
         return Skip(
-            node, "whether it is of images or volumes is not known: state the shape of theta"
+            node,
+            f"the number of sizes in '{size.name}' is not known, nor the shape of "
+            f"'{theta.name}': whether the grid is 2-D or 3-D follows from either",
         )
-    aligned = bool(attribute(node, "align_corners", int, 0))
-    sizes = _sizes(scope, node, dims)
-    if aligned and 1 in sizes:
-        return Skip(node, "runtimes differ in where an axis of size 1 is with align_corners")
+    if dtype is None:
+        return Skip(node, f"the element type of '{theta.name}' is not known")
+    if aligned and 1 in dims:
+        return Skip(
+            node,
+            "a size is 1 and align_corners is set: onnx.reference, onnxruntime and ONNX's function "
+            "body give other coordinates each; leave align_corners out in the network",
+        )
     e = Emitter(scope)
-    work = int(TensorProto.FLOAT) if dtype in _HALVES else dtype
-    matrix = theta if work == dtype else e.cast(theta, work)
-    columns = [
-        e.unsqueeze(e("Gather", matrix, e.const(k), axis=2), list(range(1, dims + 1)))
-        for k in range(dims + 1)
-    ]
-    result: gs.Tensor = columns[dims]
-    for k in range(dims):  # x, the last axis, comes first
-        at = _coordinates(e, node, sizes, dims - 1 - k, work, aligned=aligned)
-        result = e("Add", result, e("Mul", at, columns[k]))
-    if work != dtype:
-        result = e.cast(result, dtype)
-    taken = scope.folded(node.inputs[1]) is None and any(s is not None for s in sizes)
-    note = f"'{node.inputs[1].name}' is as the stated shape of the grid has it" if taken else ""
+    count = len(dims)
+    total: gs.Tensor | None = None
+    # The last axis is the first coordinate.
+    for place in range(count):
+        axis = count - 1 - place
+        row = _row(e, size, axis, dims[axis], dtype, aligned)
+        row = e.unsqueeze(row, [k for k in range(count + 2) if k != axis + 1])
+        term = e("Mul", _column(e, theta, place, count), row)
+        total = term if total is None else e("Add", total, term)
+    assert total is not None
+    result = e("Add", total, _column(e, theta, count, count))
+    run_time = aligned and any(d is None for d in dims)
+    note = _NOTE if run_time else ""
     return e.rewrite(node, result, exactness=Exactness.ROUNDING, note=note)
 
 
-def _dims(scope: Scope, node: gs.Node) -> int | None:
-    """2 for images, 3 for volumes."""
-    theta, size = (scope.shape(t) for t in node.inputs[:2])
-    rank = scope.rank(node.outputs[0])
-    given = [
-        theta[1] if theta is not None and len(theta) == 3 else None,
-        theta[2] - 1
-        if theta is not None and len(theta) == 3 and isinstance(theta[2], int)
-        else None,
-        size[0] - 2 if size and isinstance(size[0], int) else None,
-        None if rank is None else rank - 2,
-    ]
-    return next((d for d in given if d in (2, 3) and isinstance(d, int)), None)
+def _dims(scope: Scope, node: gs.Node, values: ShapeValues) -> list[int | None] | None:
+    """The sizes of the grid, None where one is known at run time only; None for an unknown rank."""
+    theta, size = node.inputs
+    folded = scope.folded(size)
+    if folded is not None:
+        return [int(n) for n in folded.reshape(-1)[2:]]
+    known = values.value(size)
+    if known is not None:
+        return [d if isinstance(d, int) else None for d in known[2:]]
+    length = (scope.shape(size) or (None,))[0]
+    if isinstance(length, int):
+        return [None] * (length - 2)
+    rows = (scope.shape(theta) or (None, None))[1]
+    return [None] * rows if isinstance(rows, int) else None
 
 
-def _sizes(scope: Scope, node: gs.Node, dims: int) -> list[int | None]:
-    """The spatial sizes of the grid, as far as they are known."""
-    value = scope.folded(node.inputs[1])
-    if value is not None and value.size == dims + 2:
-        return [int(v) for v in value.reshape(-1)[2:]]
-    out = scope.shape(node.outputs[0])
-    if out is None or len(out) != dims + 2:
-        return [None] * dims
-    return [d if isinstance(d, int) else None for d in out[1:-1]]
+def _column(e: Emitter, theta: gs.Tensor, place: int, count: int) -> gs.Tensor:
+    """The factors of one coordinate: [N, 1, .., 1, count]."""
+    column = e("Gather", theta, np.asarray(place, np.int64), axis=2)
+    return e.unsqueeze(column, list(range(1, count + 1)))
 
 
-def _coordinates(
-    e: Emitter, node: gs.Node, sizes: list[int | None], k: int, work: int, *, aligned: bool
+def _row(
+    e: Emitter, size: gs.Tensor, axis: int, known: int | None, dtype: int, aligned: bool
 ) -> gs.Tensor:
-    """Where the elements along an axis are, between -1 and 1: one behind the other along it."""
-    dims, size = len(sizes), sizes[k]
-    if size is not None:
-        steps = np.arange(size)
-        at = 2 * steps / max(1, size - 1) - 1 if aligned else (2 * steps + 1) / max(1, size) - 1
-        return e.const(at.reshape(-1, *[1] * (dims - k)), work)
-    length = e("Gather", node.inputs[1], e.const(2 + k), axis=0)
-    numbers = e.cast(e("Range", e.const(0), length, e.const(1)), work)
-    twice, one = e("Mul", numbers, e.const(2, work)), e.const(1, work)
-    count = e.cast(length, work)
-    if aligned:
-        count = e("Sub", count, one)
-    else:
-        twice = e("Add", twice, one)
-    at_ = e("Sub", e("Div", twice, count), one)
-    return e.unsqueeze(at_, list(range(1, dims - k + 1)))
+    """The coordinates along an axis, from -1 to 1."""
+    kind = helper.tensor_dtype_to_np_dtype(dtype)
+    one, two, minus = (np.asarray(n, kind) for n in (1, 2, -1))
+    if known is not None:
+        step = two / np.asarray(max(known - 1, 1) if aligned else known or 1, kind)
+        start = minus if aligned else minus + step / two
+        return e.const((start + np.arange(known).astype(kind) * step).astype(kind))
+    count = e("Gather", size, np.asarray(axis + 2, np.int64), axis=0)
+    zero, unit = np.asarray(0, np.int64), np.asarray(1, np.int64)
+    places = e.cast(e("Range", zero, count, unit), dtype)
+    if not aligned:
+        step_ = e("Div", two, e.cast(count, dtype))
+        return e("Add", e("Add", minus, e("Div", step_, two)), e("Mul", places, step_))
+    gaps = e.cast(count, dtype)
+    gaps = e("Max", e("Sub", gaps, one), one)
+    return e("Add", minus, e("Mul", places, e("Div", two, gaps)))

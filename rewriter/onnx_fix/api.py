@@ -30,6 +30,7 @@ from onnx_fix.pipeline import (
     read_pipeline,
     with_freeze,
     with_max_count,
+    with_retype_io,
 )
 from onnx_fix.report import Report, blockers, source_name, summarise
 from onnx_fix.repro import write_repro
@@ -155,6 +156,7 @@ def fix(
     opset: int | None = None,
     max_count: Mapping[str, int] | None = None,
     freeze: Mapping[str, ArrayLike] | None = None,
+    retype_io: bool = False,
     verify: bool = True,
     inputs: str | Path | None = None,
     dims: Mapping[str, tuple[int, int, int]] | None = None,
@@ -177,6 +179,8 @@ def fix(
             the pass ``bound-non-zero``.
         freeze: Inputs that become constants, with their values: arrays, numbers, lists of numbers,
             or ``@FILE.npy``. The model has fewer inputs then: see the pass ``freeze-inputs``.
+        retype_io: Whether inputs and outputs of an element type that the target lacks get a wider
+            one (INT16 becomes INT32), which the caller then feeds: see the pass ``widen-types``.
         verify: Whether to compare the result with the original.
         inputs: A folder with the user's own feeds (npz or npy) for the comparison.
         dims: min, opt and max of symbolic dims, used for the sizes of the comparison.
@@ -213,6 +217,8 @@ def fix(
         )
     if freeze:
         settings = settings.model_copy(update={"passes": with_freeze(settings.passes, freeze)})
+    if retype_io:
+        settings = settings.model_copy(update={"passes": with_retype_io(settings.passes)})
     given_dir = None if base_dir is None else Path(base_dir)
     job, path = _job(model, chosen, settings, folder, plugins, given_dir)
     files = external_files(job.proto, job.base_dir)
@@ -364,6 +370,7 @@ class _Comparison:
             sizes=self.settings.sizes,
             padded=[p for change in changes for p in change.padded],
             frozen=self.frozen,
+            retyped=[r for change in changes for r in change.retyped],
             reference=self.reference,
         )
 
@@ -423,6 +430,7 @@ def plan(
     opset: int | None = None,
     max_count: Mapping[str, int] | None = None,
     freeze: Mapping[str, ArrayLike] | None = None,
+    retype_io: bool = False,
 ) -> Plan:
     """A dry run: the changes, skips and remaining blockers, without comparing or writing.
 
@@ -437,6 +445,7 @@ def plan(
         opset=opset,
         max_count=max_count,
         freeze=freeze,
+        retype_io=retype_io,
         verify=False,
     )
     return Plan(result.report, result.pipeline)
