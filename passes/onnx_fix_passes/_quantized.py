@@ -187,3 +187,9 @@ def largest(dtype: int, zero: Given | None) -> int:
         return high - low
     points = zero.value.astype(np.int64)
     return int(max(points.max(initial=low) - low, high - points.min(initial=high)))
+
+
+def shape_of(scope: Scope, tensor: gs.Tensor) -> tuple[int, ...]:
+    """The sizes of a constant."""
+    value = value_of(scope, tensor)
+    return () if value is None else value.shape

@@ -12,7 +12,7 @@ from onnx import TensorProto
 
 from onnx_fix.contract import Mends, Pass, Rewrite, Skip, Stage
 from onnx_fix.emit import Emitter
-from onnx_fix.scope import Scope, is_standard
+from onnx_fix.scope import Scope, has_unresolved, is_standard
 from onnx_fix_passes._integer_ranges import MOVES, range_of
 
 _FLOAT = int(TensorProto.FLOAT)
@@ -105,7 +105,7 @@ def _move(scope: Scope, node: gs.Node) -> Rewrite | None:
     count = len(node.inputs) if node.op == "Concat" else 1
     moved = node.inputs[:count]
     dtype = scope.dtype(moved[0]) if moved else None
-    if dtype not in _BOUNDS or dtype is None:
+    if dtype not in _BOUNDS or dtype is None or has_unresolved(node, *node.attrs):
         return None
     if not any(f.refuses or f.in_doubt for f in scope.judge(node).findings):
         return None
