@@ -175,6 +175,19 @@ def test_a_cut_node_that_reads_constants_alone(tmp_path: Path) -> None:
     assert_same(model, result, {"x": np.asarray([3, 0, 1], np.float32)})
 
 
+def test_refused_nodes_that_no_output_depends_on_are_no_reason_to_cut(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["" : 13]>
+    main (float[N] x) => (int64[R, K] y) {
+      [dead] d = NonZero (x)  a = Relu (x)  [nz] n = NonZero (a)  y = Neg (n) }"""
+    (tmp_path / "p.yaml").write_text("passes: [lower-opset]\n")  # without remove-unused
+    result = onnx_fix.split(
+        onnx.parser.parse_model(text), tmp_path / "p", target="trt-7.2",
+        pipeline=tmp_path / "p.yaml",
+    )  # fmt: skip
+    assert [p.nodes for p in result.manifest.parts] == [(), ("nz",), ()]
+    assert result.ok and len(part(result, 0).graph.node) == 1
+
+
 def test_random_numbers_are_drawn_once(tmp_path: Path) -> None:
     text = """<ir_version: 8, opset_import: ["" : 13]>
     main (float[N] x) => (float[N] y, float[N] z) {
