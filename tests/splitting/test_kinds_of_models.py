@@ -38,15 +38,14 @@ def assert_same(
 
 
 @pytest.mark.parametrize("opset", [9, 11, 13, 18, 22, 25])
-@pytest.mark.parametrize("target", ["trt-7.2", "trt-8.2"])
-def test_operator_sets(tmp_path: Path, opset: int, target: str) -> None:
+def test_operator_sets(tmp_path: Path, opset: int) -> None:
     ir_version = 4 if opset < 11 else 8 if opset < 20 else 11
     text = f"""<ir_version: {ir_version}, opset_import: ["" : {opset}]>
     main (float[A, B] x) => (float[K, 2] y, float[A, B] z) <float half = {{0.5}}> {{
       m = Greater (x, half)  [nz] n = NonZero (m)
       t = Transpose (n)  y = Cast <to = 1> (t)  z = Relu (x) }}"""
     model = onnx.parser.parse_model(text)
-    result = onnx_fix.split(model, tmp_path / "p", target=target)
+    result = onnx_fix.split(model, tmp_path / "p", target="trt-7.2")
     assert kinds(result) == ["engine", "host", "engine"] and result.ok
     for shape in ((3, 4), (1, 1), (0, 2)):
         x = np.random.default_rng(0).random(shape, dtype=np.float32)

@@ -456,6 +456,25 @@ def test_types_are_narrowed_only_where_nothing_is_lost() -> None:
 
 
 @pytest.mark.rtx
+def test_the_real_interface_has_what_the_stand_in_has() -> None:
+    trt = pytest.importorskip("tensorrt_rtx", reason="needs the extra `rtx`")
+    for real, stand_in in (
+        (trt.ICudaEngine, Engine),
+        (trt.IExecutionContext, Context),
+        (trt.Runtime, Runtime),
+    ):
+        names = [n for n in vars(stand_in) if not n.startswith("_") and n != "limit"]
+        assert names and all(hasattr(real, n) for n in names), real
+    assert hasattr(trt.ICudaEngine, "num_io_tensors")
+    assert trt.TensorIOMode.INPUT != trt.TensorIOMode.OUTPUT
+    assert trt.TensorLocation.HOST != trt.TensorLocation.DEVICE
+    known = set(trt.DataType.__members__) - {"INT4", "FP4", "E8M0"}
+    assert known <= set(run_engines._TYPES)
+    assert str(trt.DataType.FLOAT).rpartition(".")[2] == "FLOAT"
+    trt.Runtime(trt.Logger(trt.ILogger.Severity.ERROR))
+
+
+@pytest.mark.rtx
 def test_the_builder_of_tensorrt_rtx_takes_the_parts(tmp_path: Path) -> None:
     """Parsed and built ahead of time; running them needs a GPU."""
     pytest.importorskip("tensorrt_rtx", reason="needs the extra `rtx`")
