@@ -174,6 +174,19 @@ def test_a_cut_node_that_reads_constants_alone(tmp_path: Path) -> None:
     assert_same(model, result, {"x": np.asarray([3, 0, 1], np.float32)})
 
 
+def test_bounds_and_cuts_do_not_go_together(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["" : 13]>
+    main (float[N] x) => (int64[R, K] y) { a = Relu (x)  n = NonZero (a)  y = Identity (n) }"""
+    (tmp_path / "p.yaml").write_text(
+        "passes:\n  - pass: bound-non-zero\n    options: {max_count: {n: 5}}\n"
+    )
+    with pytest.raises(UsageError, match="take max_count out, or use onnx-fix fix"):
+        onnx_fix.split(
+            onnx.parser.parse_model(text), tmp_path / "p", target="trt-7.2",
+            pipeline=tmp_path / "p.yaml",
+        )  # fmt: skip
+
+
 def test_refused_nodes_that_no_output_depends_on_are_no_reason_to_cut(tmp_path: Path) -> None:
     text = """<ir_version: 8, opset_import: ["" : 13]>
     main (float[N] x) => (int64[R, K] y) {

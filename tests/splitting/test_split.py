@@ -619,7 +619,7 @@ def test_other_numbers_write_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return made
 
     monkeypatch.setattr(Extractor, "model", spoilt)
-    with pytest.raises(VerificationError, match=r"output 'z'.*\n.*a fault of the cut"):
+    with pytest.raises(VerificationError, match=r"output 'z'.*\n.*before they are fixed"):
         cut(ONE, tmp_path / "parts")
     assert list(tmp_path.iterdir()) == []
 
