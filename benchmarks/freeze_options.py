@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -19,13 +20,21 @@ _VALUES_UNREAD = frozenset({"Shape", "Size"})
 
 
 def freeze(test: Any, target: str) -> dict[str, np.ndarray[Any, Any]]:
-    """The recorded values of inputs that feed a place that must be constant.
+    """The recorded values of inputs that feed a place that must be constant, or that a pass wants
+    as constants.
 
     After a default fix, which does away with many such places. An input stays where the data sets
     disagree about it, and all stay where none would be left.
     """
     model: ModelProto = test.model
-    asked = wanted(fix(model, target=target, verify=False).model, target)
+    result = fix(model, target=target, verify=False)
+    named = {
+        name
+        for _, skipped in result.report.skipped
+        if "--freeze" in skipped.reason
+        for name in re.findall("'([^']+)'", skipped.reason)
+    }
+    asked = wanted(result.model, target, named)
     found: dict[str, np.ndarray[Any, Any]] = {}
     for place, port in enumerate(model.graph.input):
         if port.name not in asked:
@@ -38,10 +47,11 @@ def freeze(test: Any, target: str) -> dict[str, np.ndarray[Any, Any]]:
     return found if len(found) < len(model.graph.input) else {}
 
 
-def wanted(model: ModelProto, target: str) -> set[str]:
-    """The network inputs whose values rest in a place that must be constant."""
+def wanted(model: ModelProto, target: str, named: set[str]) -> set[str]:
+    """The network inputs whose values rest in a place that must be constant, or in one of the
+    tensors named."""
     work = Model(model, None, load_target(target))
-    names: set[str] = set()
+    names = {found for name in named for found in behind(work.main, name)}
     for scope in work.scopes:
         for node in scope.nodes():
             for finding in scope.judge(node).findings:

@@ -87,6 +87,14 @@ Freeze = Annotated[
         "May be repeated.",
     ),
 ]
+RetypeIo = Annotated[
+    bool,
+    typer.Option(
+        "--retype-io",
+        help="Give inputs and outputs of an element type that the target lacks a wider one "
+        "(INT16: INT32). The caller feeds that.",
+    ),
+]
 NoPlugins = Annotated[
     bool, typer.Option("--no-plugins", help="Make no plugin nodes, plain ONNX only.")
 ]
@@ -120,6 +128,7 @@ def fix_command(
     opset: Opset = None,
     max_count: MaxCount = None,
     freeze: Freeze = None,
+    retype_io: RetypeIo = False,
     no_verify: Annotated[
         bool, typer.Option("--no-verify", help="Do not compare the result with the original.")
     ] = False,
@@ -169,6 +178,7 @@ def fix_command(
                 opset=opset,
                 max_count=parse_counts(max_count or ()),
                 freeze=parse_freezes(freeze or ()),
+                retype_io=retype_io,
                 verify=not no_verify,
                 inputs=inputs,
                 reference=reference,
@@ -192,6 +202,7 @@ def plan_command(
     opset: Opset = None,
     max_count: MaxCount = None,
     freeze: Freeze = None,
+    retype_io: RetypeIo = False,
     report: Annotated[
         Path | None, typer.Option("--report", help="Write the report as JSON to this file.")
     ] = None,
@@ -214,6 +225,7 @@ def plan_command(
             opset=opset,
             max_count=parse_counts(max_count or ()),
             freeze=parse_freezes(freeze or ()),
+            retype_io=retype_io,
         )
         if report is not None:
             _write_text(report, json.dumps(made.report.to_dict(), indent=1) + "\n")

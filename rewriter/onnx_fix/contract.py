@@ -79,6 +79,20 @@ class Padded:
 
 
 @dataclass(frozen=True, slots=True)
+class Retyped:
+    """An input or output of the network whose element type is another from now on.
+
+    ``was`` and ``now`` are ``TensorProto.DataType`` numbers. ``now`` holds the numbers of ``was``,
+    or the same bits (UINT64 in INT64), or is less precise (DOUBLE in FLOAT).
+    """
+
+    name: str
+    is_input: bool
+    was: int
+    now: int
+
+
+@dataclass(frozen=True, slots=True)
 class Rewrite:
     """Replace the nodes ``old`` by the nodes ``new``.
 
@@ -194,6 +208,14 @@ class ModelPass(BasePass):
     It sees the model without its large weights, which are put back by name.
     """
 
+    def forecast(self, scope: Scope) -> Iterator[Rewrite | Skip]:
+        """What ``transform`` would do in a scope, for a check that applies nothing.
+
+        Only the old nodes, and the tensors that the new ones read, need be right. A pass that
+        claims findings defines it.
+        """
+        yield from ()
+
     def due(self, model: Model) -> bool:
         """Whether ``transform`` may find something to do in the model as it stands.
 
@@ -204,6 +226,13 @@ class ModelPass(BasePass):
     def transform(self, model: onnx.ModelProto, target: Target) -> Transformed:
         """The new model and what was done; the model as it is and no changes when none is due."""
         raise TypeError(f"{type(self).__name__} does not define transform()")
+
+    def made_of(self, model: Model) -> Transformed | None:
+        """What ``transform`` makes of the model as it stands; None where nothing is due.
+
+        A pass overrides it where to find out whether something is due is half the work.
+        """
+        return self.transform(model.skeleton(), model.target) if self.due(model) else None
 
     def frozen_inputs(self, model: onnx.ModelProto) -> Mapping[str, NDArray[np.generic]]:
         """The inputs of the original model that it makes constants, with their values.
@@ -218,13 +247,15 @@ class ModelPass(BasePass):
 class Transformed:
     """What a transformer of whole models made: one line per change, and what it declined.
 
-    As for a rewrite, a change of the contract names in ``asked_by`` the option that asked for it.
+    As for a rewrite, a change of the contract names in ``asked_by`` the option that asked for it,
+    and only such a one may change the element type of network inputs and outputs (``retyped``).
     """
 
     model: onnx.ModelProto
     changes: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     exactness: Exactness = Exactness.EXACT
+    retyped: tuple[Retyped, ...] = ()
     asked_by: str | None = None
 
 
@@ -242,6 +273,7 @@ class Change:
     exactness: Exactness
     note: str = ""
     padded: tuple[Padded, ...] = ()
+    retyped: tuple[Retyped, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

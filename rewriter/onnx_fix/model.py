@@ -25,7 +25,7 @@ from onnx_fix.scope import STANDARD_DOMAINS, Scope, TypeInfo
 from onnx_fix.shape_values import ShapeValues
 from onnx_fix.target.facts import Constness, NodeFacts
 from onnx_fix.view import Reader
-from onnx_fix.weights import is_stub, stored_proto, stub_number
+from onnx_fix.weights import is_stub, retyped, stored_proto, stub_number
 
 if TYPE_CHECKING:
     from onnx_fix.target import Target, Verdict
@@ -194,15 +194,18 @@ class Model:
     def replace(self, skeleton: ModelProto) -> None:
         """Go on with what a transformer of whole models made of ``skeleton()``.
 
-        The bytes of heavy tensors are put back by name.
+        The bytes of heavy tensors are put back by name, and converted where the transformer gave a
+        tensor another element type.
         """
         proto = ModelProto()
         proto.CopyFrom(skeleton)
         for tensor in stored_tensors(proto):
             number = stub_number(tensor)
             if number is not None:
-                name = tensor.name
-                tensor.CopyFrom(self._stubbed[number])
+                name, dtype, stored = tensor.name, tensor.data_type, self._stubbed[number]
+                if dtype != stored.data_type:
+                    stored = retyped(stored, dtype, self.base_dir)
+                tensor.CopyFrom(stored)
                 tensor.name = name
         # Skeletons leave it out.
         proto.training_info.extend(self.proto.training_info)
@@ -321,15 +324,7 @@ class Model:
         attrs = node.attrs
         if isinstance(attrs.get("value"), gs.Constant):
             return self.value(attrs["value"], limit=limit)
-        for name, dtype in (
-            ("value_int", np.int64),
-            ("value_ints", np.int64),
-            ("value_float", np.float32),
-            ("value_floats", np.float32),
-        ):
-            if isinstance(attrs.get(name), int | float | list):
-                return np.asarray(attrs[name], dtype=dtype)
-        return None
+        return constants.spelled(attrs)
 
     def folded(self, tensor: gs.Tensor) -> NDArray[np.generic] | None:
         """The value of a small tensor computed from constants alone, or None."""

@@ -210,6 +210,23 @@ def with_freeze(
     return tuple(freezing(e) if e.name == FREEZING else e for e in passes)
 
 
+WIDENING = "widen-types"
+"""The pass that changes the types of network inputs and outputs."""
+
+
+def with_retype_io(passes: tuple[PassEntry, ...]) -> tuple[PassEntry, ...]:
+    """The passes with inputs and outputs retyped; the pass that does it is put first where it is
+    missing."""
+    if all(e.name != WIDENING for e in passes):
+        passes = (PassEntry(name=WIDENING), *passes)
+    return tuple(
+        e.model_copy(update={"options": {**e.options, "retype_io": True}})
+        if e.name == WIDENING
+        else e
+        for e in passes
+    )
+
+
 def parse_counts(texts: Sequence[str]) -> dict[str, int]:
     """``NAME=K`` as a mapping; names may hold equal signs themselves.
 

@@ -225,7 +225,7 @@ def test_what_the_target_takes_stays() -> None:
             "o = ReduceMax <keepdims = 0> (a) q = Cast <to = 9> (o)",
             "whether it goes on after round 0 ('q') is known at run time only",
         ),
-        ("t = Neg (a)", "t = RandomNormalLike (a)", "draws random numbers"),
+        ("t = Neg (a)", "t = RandomNormalLike (a)", "it draws random numbers"),
         (
             "t = Neg (a)",
             "o = ReduceMax <keepdims = 0> (a) r = Cast <to = 9> (o) t = If (r) < "

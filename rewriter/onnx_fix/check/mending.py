@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import onnx_graphsurgeon as gs
 
-from onnx_fix.contract import BasePass, Pass, Rewrite, Skip
+from onnx_fix.contract import BasePass, ModelPass, Pass, Rewrite, Skip
 from onnx_fix.lower.node import since
 from onnx_fix.model import Model
 from onnx_fix.registry import default_order, menders
@@ -144,7 +144,10 @@ class Mending:
         key = (id(scope), cls)
         if key not in self._answers:
             pass_ = cls()
-            self._answers[key] = _ask(scope, pass_) if isinstance(pass_, Pass) else _Answer()
+            if isinstance(pass_, Pass | ModelPass):
+                self._answers[key] = _ask(scope, pass_.forecast(scope))
+            else:
+                self._answers[key] = _Answer()
         return self._answers[key]
 
 
@@ -169,11 +172,11 @@ def _maker(scope: Scope, node: gs.Node, finding: Finding) -> gs.Node | None:
     return None if tensor is None else scope.producer(tensor)
 
 
-def _ask(scope: Scope, pass_: Pass) -> _Answer:
+def _ask(scope: Scope, proposed: Iterable[Rewrite | Skip]) -> _Answer:
     """What a pass proposes; a proposal changes nothing before the engine applies it."""
     answer = _Answer()
     rewrites: list[Rewrite] = []
-    for site in pass_.forecast(scope):
+    for site in proposed:
         if isinstance(site, Skip):
             answer.left[id(site.node)] = site.reason
         else:

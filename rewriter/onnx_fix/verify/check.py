@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from onnx_fix.contract import Padded
+from onnx_fix.contract import Padded, Retyped
 from onnx_fix.errors import UsageError
 from onnx_fix.freezing import bound
 from onnx_fix.verify.compare import (
@@ -28,6 +28,7 @@ from onnx_fix.verify.feeds import FeedMaker
 from onnx_fix.verify.padded import compare_padded
 from onnx_fix.verify.pair import Outcome, Pair, Side
 from onnx_fix.verify.result import Case, Verification, describe
+from onnx_fix.verify.retyped import Ends
 from onnx_fix.verify.runner import ORACLES, OracleName
 from onnx_fix.verify.sizes import Alternative, PlannedSizes, Profile, alternatives, plan
 from onnx_fix.verify.source import ChainSource, ModelSource, Source, all_nodes, random_outputs
@@ -60,6 +61,7 @@ def verify(
     threads: int = 0,
     padded: Sequence[Padded] = (),
     frozen: Mapping[str, NDArray[np.generic]] | None = None,
+    retyped: Sequence[Retyped] = (),
     progress: Progress | None = None,
 ) -> Verification:
     """Compare what two models compute, on random feeds or the user's own.
@@ -94,6 +96,8 @@ def verify(
             say is compared, and the counts themselves with the sizes in the original.
         frozen: Inputs of ``before`` that are constants in ``after``, with the values: ``before``
             is given these.
+        retyped: Inputs and outputs of ``after`` that are of another element type: it is fed the
+            same numbers in that type, and outputs are compared in it.
         progress: Told of each case before it runs.
 
     Raises:
@@ -112,8 +116,10 @@ def verify(
         _check_interface(original, expected)
     names: tuple[OracleName, ...] = ORACLES if oracle == "auto" else (oracle,)
     held = dict(frozen or {})
-    pair = Pair(Side(expected, threads), Side(fixed, threads), names, held)
-    judge = _Judge(expected, rtol, atol, slack, padded)
+    ends = Ends(retyped)
+    sides = Side(expected, threads, ends.original), Side(fixed, threads, ends.fixed)
+    pair = Pair(*sides, names, held)
+    judge = _Judge(expected, rtol, atol, slack, padded, ends)
     if inputs_dir is not None:
         cases = _user_cases(original.proto, inputs_dir, pair, judge, progress, held)
     else:
@@ -145,7 +151,9 @@ class _Judge:
         atol: float | None,
         slack: float,
         padded: Sequence[Padded],
+        ends: Ends,
     ) -> None:
+        self._ends = ends
         self._padded = {p.output: p for p in padded}
         self._counts = {name for p in padded for name, _ in p.counts}
         self._slack = slack
@@ -170,6 +178,7 @@ class _Judge:
                 continue
             got = outcome.actual.pop(name)
             limits = self._tolerance(wanted)
+            wanted, limits = self._ends.output(name, wanted, limits)
             if name in self._padded:
                 compared = compare_padded(self._padded[name], wanted, got, counts, limits)
             else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -11,11 +11,21 @@ from onnx_fix.verify.runner import Oracle, OracleName, RunError, open_oracle
 from onnx_fix.verify.source import Source
 
 
-class Side:
-    """One model and the oracles opened for it so far."""
+def _as_they_are(feeds: Mapping[str, Value]) -> Mapping[str, Value]:
+    return feeds
 
-    def __init__(self, source: Source, threads: int) -> None:
+
+class Side:
+    """One model and the oracles opened for it so far; ``feeds`` says what it is fed of a case."""
+
+    def __init__(
+        self,
+        source: Source,
+        threads: int,
+        feeds: Callable[[Mapping[str, Value]], Mapping[str, Value]] = _as_they_are,
+    ) -> None:
         self.source = source
+        self._feeds = feeds
         self._threads = threads
         self._opened: dict[OracleName, Oracle | RunError] = {}
 
@@ -32,7 +42,7 @@ class Side:
         return found
 
     def run(self, name: OracleName, feeds: Mapping[str, Value]) -> dict[str, Any]:
-        return self.load(name).run(feeds)
+        return self.load(name).run(self._feeds(feeds))
 
 
 @dataclass(slots=True)
