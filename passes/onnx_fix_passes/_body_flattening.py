@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -11,7 +11,15 @@ from onnx import GraphProto, NodeProto, numpy_helper
 
 from onnx_fix.emit import Emitter
 from onnx_fix_passes._body_folding import Folding
-from onnx_fix_passes._body_rounds import Array, Known, Limits, Rounds, Unresolved, graphs_of
+from onnx_fix_passes._body_rounds import (
+    Array,
+    Known,
+    Limits,
+    Rounds,
+    Shape,
+    Unresolved,
+    graphs_of,
+)
 from onnx_fix_passes._from_protos import Read, attributes
 
 MOST_NESTED = 24
@@ -20,11 +28,14 @@ MOST_NESTED = 24
 
 @dataclass(frozen=True)
 class Flat:
-    """The nodes that are left of a body, its constants by name, and the names of its outputs."""
+    """The nodes that are left of a body, its constants by name, the names of its outputs, and what
+    is known of shapes and types."""
 
     nodes: Sequence[NodeProto]
     constants: Mapping[str, Array]
     outputs: Sequence[str]
+    shape: Callable[[str], Shape | None]
+    dtype: Callable[[str], int]
 
 
 def flattened(
@@ -63,7 +74,7 @@ def flattened(
                 reasons.append(why)
                 nodes.append(node)
         if not found:
-            return Flat(folding.nodes, folding.constants, outputs)
+            return Flat(folding.nodes, folding.constants, outputs, folding.shape, folding.dtype)
         if not done:
             raise reasons[0]
         work = GraphProto(name=body.name)

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import GraphProto, NodeProto, TypeProto, helper, numpy_helper
 
-from onnx_fix.constants import RANDOM
+from onnx_fix.constants import RANDOM, evaluate_proto
 from onnx_fix.lower.rules.bodies import reads
 from onnx_fix.scope import STANDARD_DOMAINS
 from onnx_fix_passes._body_rounds import Array, graphs_of, rename
@@ -167,28 +167,12 @@ class Folding:
 
 
 def _evaluated(node: NodeProto, values: Sequence[Array], opset: int) -> Array | None:
-    from onnx.reference import ReferenceEvaluator
-
-    names = [name for name in node.input if name]
-    graph = helper.make_graph(
-        [node],
-        "folding",
-        [],
-        [onnx.ValueInfoProto(name=node.output[0])],
-        [
-            numpy_helper.from_array(np.asarray(v), n)
-            for n, v in dict(zip(names, values, strict=True)).items()
-        ],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
-    try:
-        with np.errstate(all="ignore"):
-            (value,) = ReferenceEvaluator(model).run(None, {})
-    except Exception:
-        # What onnx's reference cannot compute stays a node.
+    feeds = dict(zip((name for name in node.input if name), values, strict=True))
+    with np.errstate(all="ignore"):
+        found = evaluate_proto(node, feeds, opset, onnx.IR_VERSION)
+    if len(found) != 1 or found[0].size > _MOST or found[0].dtype.kind in "OSU":
         return None
-    array = np.asarray(value)
-    return array if array.size <= _MOST and array.dtype.kind not in "OSU" else None
+    return found[0]
 
 
 def _types(body: GraphProto, opset: int, given: dict[str, Array]) -> dict[str, TypeProto]:

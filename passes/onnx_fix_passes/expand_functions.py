@@ -24,9 +24,10 @@ from onnx_fix_passes._by_rule import is_taken, low_node
 _RANDOM = frozenset({"Bernoulli"})
 """The body draws its numbers otherwise than the op does."""
 
-_NO_BETTER = frozenset({"Clip", "LogSoftmax", "Range", "Softmax", "Softplus"})
-"""The bodies of Clip, Range and of reductions say nothing simpler than the op, that of Softplus
-overflows, and those of Softmax and LogSoftmax are sums that the same releases misread."""
+_NO_BETTER = frozenset({"AffineGrid", "Clip", "LogSoftmax", "Range", "Softmax", "Softplus"})
+"""The body of AffineGrid fails for a batch of one, those of Clip, Range and of reductions say
+nothing simpler than the op, that of Softplus overflows, and those of Softmax and LogSoftmax are
+sums that the same releases misread."""
 
 _EXACT = frozenset({"CastLike", "CenterCropPad", "GreaterOrEqual", "LessOrEqual", "PRelu", "Relu"})
 _SMALL = 64
@@ -54,10 +55,10 @@ class ExpandFunctions(Pass):
         Rounding only: the body is the definition, and its steps round. GreaterOrEqual, LessOrEqual
         and what only moves or compares is exact. Left alone: ops whose body the schema gives for
         types that are not known; bodies with an If, Loop or Scan that rests on what is known at run
-        time only; random numbers; tensors of a type that
-        the target refuses anywhere; a body with an op that the target has no importer for, no pass
-        replaces and ONNX gives no body for, or with axes that it does not read; reductions, Clip,
-        Range, Softplus, Softmax and LogSoftmax, which a body would not make better.
+        time only; random numbers; tensors of a type that the target refuses anywhere; a body with
+        an op that the target has no importer for, no pass replaces and ONNX gives no body for, or
+        with axes that it does not read; reductions, AffineGrid, Clip, Range, Softplus, Softmax and
+        LogSoftmax, which a body would not make better.
     Since: 0.2
     """
 

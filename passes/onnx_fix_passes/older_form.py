@@ -4,50 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count
 from typing import ClassVar
 
 import onnx_graphsurgeon as gs
-from onnx import NodeProto, TensorProto
+from onnx import NodeProto
 
 from onnx_fix.contract import Exactness, Mends, Pass, Rewrite, Skip, Stage
 from onnx_fix.emit import Emitter
-from onnx_fix.lower.node import LowNode, Refused
+from onnx_fix.lower.node import Refused
 from onnx_fix.lower.table import table
-from onnx_fix.scope import Scope, TypeInfo, has_unresolved
+from onnx_fix.scope import Scope, has_unresolved
 from onnx_fix.target import Finding, TensorFacts
+from onnx_fix_passes._by_rule import low_node
 from onnx_fix_passes._from_protos import attributes, constant_value, emit_all
 
 _VERSIONS = {
-    "AveragePool": 19,
     "BatchNormalization": 14,
     "GRU": 14,
     "LSTM": 14,
-    "LpPool": 18,
     "RNN": 14,
     "Resize": 18,
     "Split": 18,
-    "TopK": 11,
 }
 """The operator set in which the op got what the target does not read. What the node looked like
 before is valid ever since."""
 
-_FLOATS = frozenset({int(TensorProto.FLOAT), int(TensorProto.FLOAT16), int(TensorProto.BFLOAT16)})
-_SMALL = 4096
-
 _LAYOUT = "the attribute is layout"
 _MENDS: tuple[Mends, ...] = (
-    Mends("attribute_allowed_values", "AveragePool", "the pads are stated"),
     Mends("ignored_attribute", "BatchNormalization", "the rank is known"),
     Mends("attribute_allowed_values", "BatchNormalization", "the rank is known"),
     Mends("outputs_max", "BatchNormalization", "it is in training mode and the rank is known"),
     Mends("ignored_attribute", "GRU", _LAYOUT),
     Mends("ignored_attribute", "LSTM", _LAYOUT),
     Mends("ignored_attribute", "RNN", _LAYOUT),
-    Mends("ignored_attribute", "LpPool", "the pads are stated"),
-    Mends(
-        "attribute_allowed_values", "LpPool", "the attribute is dilations, and the pads are stated"
-    ),
     Mends(
         "ignored_attribute",
         "Resize",
@@ -56,7 +45,7 @@ _MENDS: tuple[Mends, ...] = (
     ),
     Mends("attribute_allowed_values", "Resize", "as for ignored_attribute"),
     Mends("ignored_attribute", "Split"),
-    Mends("ignored_attribute", "TopK", "the attribute is largest, and the data are floats"),
+    Mends("attribute_must_be_absent", "Split"),
 )
 
 
@@ -74,13 +63,10 @@ class OlderForm(Pass):
        states and the results.
     2. BatchNormalization with ``training_mode``: the mean and the variance of the batch by
        ReduceMean, also as the further outputs.
-    3. LpPool with ``ceil_mode``: more padding at the end; LpPool and AveragePool with
-       ``dilations``: a Conv sums.
-    4. Resize with ``axes``: scales or sizes for all axes. ``antialias`` goes where nothing
+    3. Resize with ``axes``: scales or sizes for all axes. ``antialias`` goes where nothing
        shrinks, ``keep_aspect_ratio_policy`` where the sizes are known.
-    5. Split with ``num_outputs`` into uneven parts: the sizes as an input, computed at run time
-       where the size of the axis is not known.
-    6. TopK with ``largest`` 0: the largest of the negated numbers.
+    4. Split with ``num_outputs`` into uneven parts: the sizes as an input, computed at run time
+       where the size of the axis is not known; zero where nothing is left for the last one.
 
     Before:
         y = LSTM <layout = 1, hidden_size = 8> (x, w, r)
@@ -89,8 +75,8 @@ class OlderForm(Pass):
         b = LSTM <hidden_size = 8> (a, w, r)
         y = Transpose <perm = [2, 0, 1, 3]> (b)
     Exact:
-        Yes, but for training statistics and dilated pooling (rounding only). Left alone: what the
-        rule cannot write, with its reason; TopK of integers, which do not negate without overflow.
+        Yes, but for training statistics (rounding only). Left alone: what the
+        rule cannot write, with its reason.
     Since: 0.2
     """
 
@@ -126,55 +112,29 @@ def _is_mine(finding: Finding) -> bool:
 def _site(scope: Scope, node: gs.Node, version: int) -> Rewrite | Skip | None:
     if has_unresolved(node, *node.attrs):
         return Skip(node, "an attribute is a parameter of the enclosing function; inline it first")
-    proto = scope.model.named_proto(node)
-    if proto is None:
+    low = low_node(scope, node, scope.opset + 1)
+    if low is None:
         return Skip(node, "the node cannot be read")
-    if node.op == "TopK" and scope.dtype(node.inputs[0]) not in _FLOATS:
-        return Skip(node, "the data are not known to be floats, and integers may not be negated")
-    low = _low(scope, node, proto)
     try:
         written = table()[node.op, version](low)
     except Refused as refused:
         return Skip(node, str(refused))
-    if len(written) == 1 and attributes(written[0]) == attributes(proto):
+    if len(written) == 1 and attributes(written[0]) == attributes(low.proto):
         return None
-    tensors = {t.name: t for t in node.inputs if t.name}
-    refusal = _refused(scope, node, written, tensors)
+    refusal = _refused(scope, node, written)
     if refusal:
         return Skip(node, refusal)
     e = Emitter(scope)
-    made = emit_all(e, written, tensors.get)
-    results = [(out, made[out.name]) for out in node.outputs if out.name]
-    rounds = low.rounds
-    return e.rewrite(node, results, exactness=Exactness.ROUNDING if rounds else Exactness.EXACT)
+    made = emit_all(e, written, {t.name: t for t in node.inputs if t.name}.get)
+    pairs = [(out, made[out.name]) for out in node.outputs if out.name]
+    exactness = Exactness.ROUNDING if low.rounds else Exactness.EXACT
+    return e.rewrite(node, pairs, exactness=exactness)
 
 
-def _low(scope: Scope, node: gs.Node, proto: NodeProto) -> LowNode:
-    """The node as a rule sees it: written for the model's own operator set."""
-    known = {t.name: TypeInfo(scope.dtype(t), scope.shape(t)) for t in node.inputs if t.name}
-    values = {
-        t.name: value
-        for t in node.inputs
-        if t.name and (value := scope.constant(t, limit=_SMALL)) is not None
-    }
-    taken = {*proto.input, *proto.output}
-
-    def fresh(base: str) -> str:
-        name = next(n for k in count() if (n := f"{base}:{k}") not in taken)
-        taken.add(name)
-        return name
-
-    return LowNode(
-        proto, scope.opset + 1, lambda name: known.get(name, TypeInfo()), values.get, fresh
-    )
-
-
-def _refused(
-    scope: Scope, node: gs.Node, written: list[NodeProto], tensors: dict[str, gs.Tensor]
-) -> str:
+def _refused(scope: Scope, node: gs.Node, written: list[NodeProto]) -> str:
     """Why the target does not take what was written: more than it had against the node."""
     had = {f.kind for f in _findings(scope, node)}
-    known: dict[str, TensorFacts | gs.Tensor] = dict(tensors)
+    known: dict[str, TensorFacts | gs.Tensor] = {t.name: t for t in node.inputs if t.name}
     for proto in written:
         value = constant_value(proto)
         if value is not None:

@@ -30,12 +30,14 @@ class ReplaceOneHot(Pass):
         k = Where (Less (i, 0), Add (i, depth), i)
         y = Where (Equal (k, Range (0, depth, 1)), on, off)
     Exact:
-        Yes. Left alone: an unknown rank.
+        Yes; the depth is the size of the output where the model states it. Left alone: an unknown
+        rank.
     Since: 0.2
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE
     mends: ClassVar[tuple[Mends, ...]] = (
+        Mends("dtype_refused", "OneHot", "the model states the size of the output"),
         Mends("input_must_be_constant", "OneHot", "the rank of the indices is known"),
         Mends("no_importer", "OneHot", "the rank of the indices is known"),
     )
@@ -66,8 +68,18 @@ def _site(scope: Scope, node: gs.Node) -> Rewrite | Skip:
         return Skip(node, f"its axis {axis} does not exist in a tensor of rank {rank + 1}")
     axis %= rank + 1
     known = scope.folded(depth)
+    sizes = scope.shape(node.outputs[0])
+    stated = sizes[axis] if sizes is not None and len(sizes) == rank + 1 else None
     if known is not None:
         size: gs.Tensor = e.ints([int(known.reshape(-1)[0])])
+    elif isinstance(stated, int):
+        size = e.ints([stated])
+    elif any(f.kind == "dtype_refused" for f in scope.judge(node).findings):
+        return Skip(
+            node,
+            f"the depth '{depth.name}' rests on a floating-point input, of which "
+            f"{scope.target.name} makes no size; make that input an integer",
+        )
     else:
         whole = depth if scope.dtype(depth) == TensorProto.INT64 else _int64(e, depth)
         size = whole if scope.shape(depth) == (1,) else e.reshape(whole, [1])

@@ -6,23 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-import onnx
 import onnx_graphsurgeon as gs
-from numpy.typing import NDArray
-from onnx import GraphProto, NodeProto, TensorProto
 
-from onnx_fix.constants import RANDOM
 from onnx_fix.contract import Mends, Pass, Rewrite, Skip, Stage
 from onnx_fix.emit import Emitter
-from onnx_fix.lower.rules.bodies import type_proto
-from onnx_fix.scope import Scope, TypeInfo
+from onnx_fix.scope import Scope
 from onnx_fix.shape_values import ShapeValues
-from onnx_fix.weights import read_tensor
 from onnx_fix_passes._body_flattening import Emission, flattened
-from onnx_fix_passes._body_rounds import Limits, Unresolved, graphs_of, rename
+from onnx_fix_passes._body_rounds import Array, Limits, Unresolved
+from onnx_fix_passes._isolated_node import isolated
 
-_SMALL = 64
 _WHY = "the number of rounds is constant, and at most the option limit"
 _KINDS = (
     "body_reads_missing_condition",
@@ -107,43 +100,16 @@ def _is_doubted(scope: Scope, node: gs.Node) -> bool:
 
 
 def _site(scope: Scope, node: gs.Node, values: ShapeValues, limits: Limits) -> Rewrite:
-    proto = NodeProto()
-    proto.CopyFrom(scope.model.whole_proto(node))
-    _check(proto)
-    read: dict[str, gs.Tensor] = {}
-
-    def outside(name: str) -> str:
-        tensor = _lookup(scope, name)
-        if tensor is not None:
-            read[name] = tensor
-        return name
-
-    rename(proto, outside)
+    alone = isolated(scope, node, values)
     outputs = [t for t in node.outputs if scope.consumers(t) or scope.is_output(t)]
-    read_later = {t.name for t in outputs}
-    proto.output[:] = [name if name in read_later else "" for name in proto.output]
-    graph = GraphProto(name=node.op)
-    graph.node.append(proto)
-    given: dict[str, NDArray[np.generic]] = {}
-    for name, tensor in read.items():
-        value = graph.input.add()
-        value.name = name
-        known = TypeInfo(scope.dtype(tensor), scope.shape(tensor))
-        if known.dtype is not None:
-            value.type.CopyFrom(type_proto(known))
-        constant = _value(scope, tensor, known, values)
-        if constant is not None and constant.size <= _SMALL:
-            given[name] = constant
-    graph.output.extend(onnx.ValueInfoProto(name=name) for name in proto.output if name)
+    wanted = {t.name for t in outputs}
+    alone.proto.output[:] = [name if name in wanted else "" for name in alone.proto.output]
     if node.op == "Loop":
-        _check_trips(node, values, given)
-
-    def bytes_of(tensor: TensorProto) -> NDArray[np.generic]:
-        return read_tensor(tensor, scope.model.base_dir)
-
-    flat = flattened(graph, scope.opset, given, limits=limits, exact=True, read=bytes_of)
+        _check_trips(node, values, alone.given)
+    graph = alone.graph([alone.proto], [t.name for t in outputs], node.op)
+    flat = flattened(graph, scope.opset, alone.given, limits=limits, exact=True, read=alone.read)
     e = Emitter(scope)
-    emission = Emission(e, flat, dict(read), bytes_of)
+    emission = Emission(e, flat, dict(alone.tensors), alone.read)
     pairs = []
     for out, name in zip(outputs, flat.outputs, strict=True):
         result = emission.tensor(name)
@@ -153,53 +119,7 @@ def _site(scope: Scope, node: gs.Node, values: ShapeValues, limits: Limits) -> R
     return e.rewrite(node, pairs)
 
 
-def _check(node: NodeProto) -> None:
-    """Look for what cannot be written down twice.
-
-    Raises:
-        Unresolved: a parameter of a function, or a random number.
-    """
-    for attribute in node.attribute:
-        if attribute.ref_attr_name:
-            raise Unresolved(
-                f"attribute {attribute.name} of a {node.op_type} is a parameter of the enclosing "
-                "function; inline it"
-            )
-    for graph in graphs_of(node):
-        for inner in graph.node:
-            if inner.op_type in RANDOM and not _rests(inner):
-                raise Unresolved(f"every round draws random numbers ({inner.op_type})")
-            _check(inner)
-
-
-def _rests(node: NodeProto) -> bool:
-    """Whether a Dropout does nothing: it is not in training."""
-    return node.op_type == "Dropout" and len(node.input) < 3
-
-
-def _lookup(scope: Scope | None, name: str) -> gs.Tensor | None:
-    while scope is not None:
-        if name in scope.tensors:
-            return scope.tensors[name]
-        scope = scope.parent
-    return None
-
-
-def _value(
-    scope: Scope, tensor: gs.Tensor, known: TypeInfo, values: ShapeValues
-) -> NDArray[np.generic] | None:
-    """The value of a tensor as far as constants and static sizes tell it."""
-    constant = scope.folded(tensor)
-    if constant is not None or known.dtype is None or known.shape is None or len(known.shape) > 1:
-        return constant
-    numbers = values.numbers(tensor)
-    if numbers is None or (not known.shape and len(numbers) != 1):
-        return None
-    kind = onnx.helper.tensor_dtype_to_np_dtype(known.dtype)
-    return np.asarray(numbers if known.shape else numbers[0], kind)
-
-
-def _check_trips(node: gs.Node, values: ShapeValues, given: dict[str, NDArray[np.generic]]) -> None:
+def _check_trips(node: gs.Node, values: ShapeValues, given: dict[str, Array]) -> None:
     """Say which dim a trip count is.
 
     Raises:

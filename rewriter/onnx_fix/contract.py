@@ -227,6 +227,13 @@ class ModelPass(BasePass):
         """The new model and what was done; the model as it is and no changes when none is due."""
         raise TypeError(f"{type(self).__name__} does not define transform()")
 
+    def made_of(self, model: Model) -> Transformed | None:
+        """What ``transform`` makes of the model as it stands; None where nothing is due.
+
+        A pass overrides it where to find out whether something is due is half the work.
+        """
+        return self.transform(model.skeleton(), model.target) if self.due(model) else None
+
     def frozen_inputs(self, model: onnx.ModelProto) -> Mapping[str, NDArray[np.generic]]:
         """The inputs of the original model that it makes constants, with their values.
 

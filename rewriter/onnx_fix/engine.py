@@ -124,9 +124,9 @@ class Engine:
     # -- transformers of whole models ------------------------------------------------------------
 
     def _model_pass(self, pass_: ModelPass) -> tuple[list[Change], list[Skipped]]:
-        if not pass_.due(self.model):
+        made = pass_.made_of(self.model)
+        if made is None:
             return [], []
-        made = pass_.transform(self.model.skeleton(), self.model.target)
         _check_contract(pass_, made)
         if made.changes:
             self.model.replace(made.model)

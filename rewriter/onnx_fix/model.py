@@ -324,15 +324,7 @@ class Model:
         attrs = node.attrs
         if isinstance(attrs.get("value"), gs.Constant):
             return self.value(attrs["value"], limit=limit)
-        for name, dtype in (
-            ("value_int", np.int64),
-            ("value_ints", np.int64),
-            ("value_float", np.float32),
-            ("value_floats", np.float32),
-        ):
-            if isinstance(attrs.get(name), int | float | list):
-                return np.asarray(attrs[name], dtype=dtype)
-        return None
+        return constants.spelled(attrs)
 
     def folded(self, tensor: gs.Tensor) -> NDArray[np.generic] | None:
         """The value of a small tensor computed from constants alone, or None."""

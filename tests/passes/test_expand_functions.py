@@ -279,17 +279,6 @@ def test_an_op_of_a_body_is_expanded_in_turn() -> None:
 # -- what is left alone ---------------------------------------------------------------------------
 
 
-def test_bodies_with_if() -> None:
-    model = text(
-        20,
-        "(float[N, P, Q] x, int64[L] s) => (float[N, H, W, 2] y)",
-        "y = AffineGrid (x, s)",
-    )
-    (reason,) = skip_reasons(PASS, model, target="trt-10.3")
-    assert "has an If, Loop or Scan: the condition" in reason
-    assert "is known at run time only" in reason
-
-
 SCANNED = (
     "(float[1, 3, 4] q, float[1, T, 4] k, float[1, 3, 6] v, float[1, 2, 2, 3] s) => "
     "(float[1, 3, 6] y, float[1, 2, 2, 3] p)"

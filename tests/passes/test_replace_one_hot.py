@@ -138,3 +138,26 @@ def test_onnx_node_tests(node_cases: list[TestCase]) -> None:
     changed, left = assert_recorded(PASS, node_cases, "trt-7.2", "OneHot")
     assert len(changed) == 5
     assert all("for its type" in r for reasons in left.values() for r in reasons), left
+
+
+FLOAT_DEPTH = (
+    '<ir_version: 8, opset_import: ["" : 13]> g (int64[N] x, float d, float[2] v) => '
+    "(float[N, {0}] y) {{ y = OneHot (x, d, v) }}"
+)
+
+
+def test_a_depth_that_the_model_states() -> None:
+    model = onnx.parser.parse_model(FLOAT_DEPTH.format(4))
+    after, results = run_pass(ReplaceOneHot(), model, target="rtx-1.7")
+    assert "OneHot" not in ops(after) and any(r.changes for r in results)
+    feed: dict[str, Any] = {
+        "x": np.array([0, 3, -1, -4, 4, 9], np.int64),
+        "d": np.asarray(4, np.float32),
+        "v": np.array([-1, 2], np.float32),
+    }
+    assert_same_outputs(model, after, feed)
+
+
+def test_a_floating_point_depth_that_nothing_states() -> None:
+    (reason,) = skip_reasons(ReplaceOneHot(), FLOAT_DEPTH.format("K"), target="rtx-1.7")
+    assert "rests on a floating-point input" in reason

@@ -23,6 +23,7 @@ from onnx import (
     numpy_helper,
 )
 
+from onnx_fix.constants import spelled
 from onnx_fix.load import opset_of
 from onnx_fix.lower.ir_version import lowered_ir_version
 from onnx_fix.lower.node import LowNode, Refused, since
@@ -374,15 +375,10 @@ def _state(value: ValueInfoProto, info: TypeInfo) -> None:
 
 
 def _constant(node: NodeProto) -> NDArray[np.generic] | None:
-    kinds = {"value_int": "int64", "value_ints": "int64"}
-    kinds |= {"value_float": "float32", "value_floats": "float32"}
-    for attribute in node.attribute:
-        value = onnx.helper.get_attribute_value(attribute)
-        if attribute.name == "value":
-            return np.asarray(numpy_helper.to_array(value))
-        if attribute.name in kinds:
-            return np.asarray(value, kinds[attribute.name])
-    return None
+    given = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    if "value" in given:
+        return np.asarray(numpy_helper.to_array(given["value"]))
+    return spelled(given)
 
 
 def _graphs(graph: GraphProto) -> Iterator[GraphProto]:

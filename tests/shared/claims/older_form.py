@@ -22,17 +22,6 @@ def _recurrent(op: str) -> Case:
     )
 
 
-def _pooled(op: str, target: str) -> Case:
-    return of_text(
-        19,
-        "(float[N, 2, 7, 7] x) => (float[N, 2, H, W] y)",
-        f"y = {op} <kernel_shape = [2, 2], dilations = [2, 3]> (x)",
-        target,
-        [{"x": ("f4", (n, 2, 7, 7))} for n in (1, 2)],
-        tolerance=ROUNDED,
-    )
-
-
 def _batch(outputs: str, names: str, target: str) -> Case:
     return of_text(
         15,
@@ -57,9 +46,6 @@ def _resize(attributes: str, rest: str, target: str, sizes: str) -> Case:
 
 
 CASES: dict[tuple[str, str, str], Case] = {
-    ("older-form", "attribute_allowed_values", "AveragePool"): _pooled("AveragePool", "trt-10.3"),
-    ("older-form", "attribute_allowed_values", "LpPool"): _pooled("LpPool", "trt-10.3"),
-    ("older-form", "ignored_attribute", "LpPool"): _pooled("LpPool", "trt-9.2"),
     ("older-form", "ignored_attribute", "GRU"): _recurrent("GRU"),
     ("older-form", "ignored_attribute", "LSTM"): _recurrent("LSTM"),
     ("older-form", "ignored_attribute", "RNN"): _recurrent("RNN"),
@@ -81,18 +67,19 @@ CASES: dict[tuple[str, str, str], Case] = {
         "trt-10.3",
         "value = int64[2] {8, 30}",
     ),
+    ("older-form", "attribute_must_be_absent", "Split"): of_text(
+        18,
+        "(bool c, float[5] x) => (float[A] y)",
+        "y = If (c) <then_branch = a () => (float[A] t) { t = Neg (x) }, else_branch = b () => "
+        "(float[B] e) { e, f, g, h = Split <num_outputs = 4> (x) }>",
+        "trt-10.3",
+        [{"c": ("t", ()), "x": ("f4", (5,))}],
+    ),
     ("older-form", "ignored_attribute", "Split"): of_text(
         18,
         "(float[N, 2] x) => (float[A, 2] a, float[B, 2] b, float[C, 2] c)",
         "a, b, c = Split <num_outputs = 3> (x)",
         "trt-9.2",
         [{"x": ("f4", (n, 2))} for n in (3, 5, 7, 8)],
-    ),
-    ("older-form", "ignored_attribute", "TopK"): of_text(
-        11,
-        "(float[N, 5] x) => (float[N, 2] y, int64[N, 2] i)",
-        "k = Constant <value = int64[1] {2}> () y, i = TopK <largest = 0> (x, k)",
-        "trt-7.2",
-        [{"x": ("f4", (n, 5))} for n in (1, 4, 0)],
     ),
 }

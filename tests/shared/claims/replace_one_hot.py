@@ -12,6 +12,13 @@ CASES: dict[tuple[str, str, str], Case] = {
         "trt-8.2",
         [{"x": ("i8", (n,)), "v": ("f4", (2,))} for n in (1, 9)],
     ),
+    ("replace-one-hot", "dtype_refused", "OneHot"): of_text(
+        13,
+        "(int64[N] x, float d, float[2] v) => (float[N, 1] y)",
+        "y = OneHot (x, d, v)",
+        "rtx-1.7",
+        [{"x": ("i8", (n,)), "d": ("one", ()), "v": ("f4", (2,))} for n in (1, 9)],
+    ),
     ("replace-one-hot", "input_must_be_constant", "OneHot"): of_text(
         13,
         "(int64[N] x, bool[M] z, float[2] v) => (float[N, K] y)",
