@@ -13,54 +13,14 @@ from onnx import TensorProto
 
 from onnx_fix.contract import Exactness, Mends, Pass, Rewrite, Skip, Stage
 from onnx_fix.emit import Emitter
-from onnx_fix.scope import Scope, attribute, elem_type, has_unresolved
-from onnx_fix.target import Dim, TensorFacts
+from onnx_fix.scope import Scope, elem_type
+from onnx_fix.target import TensorFacts
+from onnx_fix_passes._resize_reading import Read, read_node
 from onnx_fix_passes._resize_taps import Axis, Manner, Taps, coordinates, is_open, taps
 
 _FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16})
-_ATTRIBUTES = (
-    "antialias",
-    "axes",
-    "coordinate_transformation_mode",
-    "cubic_coeff_a",
-    "exclude_outside",
-    "extrapolation_value",
-    "keep_aspect_ratio_policy",
-    "mode",
-    "nearest_mode",
-)
 _CLOSE = 1e-4
 """Coordinates that differ by less, in samples, are the same up to rounding."""
-
-
-@dataclass(frozen=True)
-class _Read:
-    """A Resize or Upsample, read: all axes in order, scales and sizes as far as they are known."""
-
-    node: gs.Node
-    manner: Manner
-    shape: tuple[Dim, ...]
-    dtype: int
-    scales: tuple[float | None, ...]
-    """By axis; None where the size decides."""
-    sizes: tuple[int | None, ...]
-    regions: tuple[tuple[float, float], ...]
-
-    def axes(self) -> list[Axis | None]:
-        """What becomes of each axis; None of one whose length is not known."""
-        return [self._axis(k) for k in range(len(self.shape))]
-
-    def _axis(self, k: int) -> Axis | None:
-        length = self.shape[k]
-        if not isinstance(length, int):
-            return None
-        scale, size = self.scales[k], self.sizes[k]
-        if size is None:
-            assert scale is not None
-            size = int(np.float32(scale) * np.float32(length))
-        if scale is None:
-            scale = float(np.float32(size) / np.float32(length)) if length else 1.0
-        return Axis(length, size, scale, *self.regions[k])
 
 
 @dataclass(frozen=True)
@@ -84,7 +44,8 @@ class ReplaceResize(Pass):
         y = ReduceSum <axes = [4]> (Mul (b, weights of [8, 4]))
     Exact:
         ``nearest`` is; the places are rounded in float32, as onnxruntime does. Sums are rounding
-        only. Left alone: sizes and scales known at run time only; lengths that are not known,
+        only. Left alone: sizes and scales known at run time only, but
+        for sizes that are those of the input; lengths that are not known,
         where rule 1 does not hold for every length; a scaled length that is no whole number with
         corners aligned, where runtimes differ.
     Since: 0.2
@@ -107,7 +68,7 @@ class ReplaceResize(Pass):
                 yield self._site(scope, node)
 
     def _site(self, scope: Scope, node: gs.Node) -> Rewrite | Skip:
-        read = _read(scope, node)
+        read = read_node(scope, node)
         if isinstance(read, str):
             return Skip(node, read)
         e = Emitter(scope)
@@ -130,104 +91,15 @@ class ReplaceResize(Pass):
         return e.rewrite(node, result, exactness=exactness)
 
 
-def _growth(read: _Read, axis: int) -> float:
+def _growth(read: Read, axis: int) -> float:
     made = read.axes()[axis]
     return made.resized / max(made.length, 1) if made is not None else 1.0
-
-
-# -- reading ---------------------------------------------------------------------------------------
-
-
-def _value(scope: Scope, node: gs.Node, place: int) -> NDArray[Any] | str | None:
-    """An input: None where it is not given, its name where its value is not known."""
-    if place >= len(node.inputs) or not node.inputs[place].name:
-        return None
-    tensor = node.inputs[place]
-    value = scope.folded(tensor)
-    if value is not None:
-        return value.reshape(-1) if value.size else None
-    if scope.shape(tensor) == (0,):
-        return None
-    return str(tensor.name)
-
-
-def _read(scope: Scope, node: gs.Node) -> _Read | str:
-    if has_unresolved(node, *_ATTRIBUTES, "scales"):
-        return "an attribute is a parameter of the function; inline it first"
-    x = node.inputs[0]
-    shape, dtype = scope.shape(x), scope.dtype(x)
-    if shape is None or dtype is None:
-        return "the rank or element type of its input is not known"
-    old = node.op == "Upsample" or scope.opset == 10
-    scales = _value(scope, node, 1 if old else 2)
-    sizes = None if old else _value(scope, node, 3)
-    roi = None if old else _value(scope, node, 1)
-    manner = _manner(node, old=old)
-    if manner.coordinates != "tf_crop_and_resize":
-        roi = None
-    unknown = [given for given in (scales, sizes, roi) if isinstance(given, str)]
-    if unknown:
-        return (
-            f"{' and '.join(map(repr, unknown))} known at run time only: make it a constant "
-            "(--freeze, where it is an input of the model)"
-        )
-    assert not isinstance(scales, str) and not isinstance(sizes, str) and not isinstance(roi, str)
-    if sizes is None and scales is None:
-        return "it has neither scales nor sizes that are known"
-    rank = len(shape)
-    named = attribute(node, "axes", list) or list(range(rank))
-    axes = [int(a) % rank for a in named]
-    count = len(axes)
-    of = sizes if sizes is not None else scales
-    if of is None or len(of) != count or (roi is not None and len(roi) != 2 * count):
-        return "the numbers of axes and of scales or sizes do not go together"
-    if old and manner.mode == "nearest" and scales is not None and (scales < 1).any():
-        return "how Resize 10 rounds where it makes smaller was never said"
-    all_scales: list[float | None] = [1.0] * rank
-    all_sizes: list[int | None] = [None] * rank
-    regions = [(0.0, 1.0)] * rank
-    for k, axis in enumerate(axes):
-        if roi is not None:
-            regions[axis] = (float(roi[k]), float(roi[count + k]))
-        if sizes is not None:
-            all_scales[axis], all_sizes[axis] = None, int(sizes[k])
-        elif scales is not None:
-            all_scales[axis] = float(scales[k])
-    policy = attribute(node, "keep_aspect_ratio_policy", str, "stretch") or "stretch"
-    if sizes is not None and policy != "stretch":
-        lengths = [shape[a] for a in axes]
-        known = [d for d in lengths if isinstance(d, int) and d]
-        if len(known) != count:
-            return f"keep_aspect_ratio_policy is {policy}, and the lengths are not known"
-        ratios = [np.float32(s) / np.float32(d) for s, d in zip(sizes, known, strict=True)]
-        ratio = min(ratios) if policy == "not_larger" else max(ratios)
-        for axis, length in zip(axes, known, strict=True):
-            all_scales[axis] = float(ratio)
-            all_sizes[axis] = int(np.floor(ratio * np.float32(length) + np.float32(0.5)))
-    return _Read(node, manner, shape, dtype, tuple(all_scales), tuple(all_sizes), tuple(regions))
-
-
-def _manner(node: gs.Node, *, old: bool) -> Manner:
-    mode = attribute(node, "mode", str, "nearest") or "nearest"
-    if mode == "bilinear":
-        mode = "linear"
-    if old:
-        return Manner(mode, "asymmetric", "floor")
-    return Manner(
-        mode,
-        attribute(node, "coordinate_transformation_mode", str) or "half_pixel",
-        attribute(node, "nearest_mode", str) or "round_prefer_floor",
-        attribute(node, "cubic_coeff_a", float, -0.75) or 0.0,
-        bool(attribute(node, "exclude_outside", int, 0)),
-        bool(attribute(node, "antialias", int, 0)) and mode != "nearest",
-        attribute(node, "extrapolation_value", float, 0.0) or 0.0,
-    )
 
 
 # -- rule 1 ----------------------------------------------------------------------------------------
 
 
-def _respelled(scope: Scope, e: Emitter, read: _Read) -> Rewrite | None:
+def _respelled(scope: Scope, e: Emitter, read: Read) -> Rewrite | None:
     """A Resize that the target takes and that takes the same samples; None if there is none."""
     manner, x = read.manner, read.node.inputs[0]
     if scope.opset < 11 or manner.mode == "cubic" or manner.exclude_outside:
@@ -265,7 +137,7 @@ def _respelled(scope: Scope, e: Emitter, read: _Read) -> Rewrite | None:
     return None
 
 
-def _coincide(read: _Read, axes: list[Axis | None], other: Manner) -> bool:
+def _coincide(read: Read, axes: list[Axis | None], other: Manner) -> bool:
     """Whether another manner takes the same samples along every axis, of any length not known."""
     for axis, scale in zip(axes, read.scales, strict=True):
         if axis is None:
@@ -326,7 +198,7 @@ _Input = NDArray[Any] | _Sizes | None
 
 
 def _scaling(
-    e: Emitter, scope: Scope, read: _Read, axes: list[Axis | None], *, by_size: bool
+    e: Emitter, scope: Scope, read: Read, axes: list[Axis | None], *, by_size: bool
 ) -> list[_Input] | None:
     """roi, scales and sizes; None where they cannot be said."""
     nothing: _Input = None if scope.opset >= 13 else np.zeros(0, np.float32)
@@ -366,7 +238,7 @@ def _tensor(e: Emitter, scope: Scope, given: _Input, x: gs.Tensor) -> gs.Tensor 
 # -- rules 2 and 3 ---------------------------------------------------------------------------------
 
 
-def _plan(read: _Read) -> dict[int, Taps] | str:
+def _plan(read: Read) -> dict[int, Taps] | str:
     """The axes that change, and how; a sentence where that is not known."""
     manner = read.manner
     if manner.mode not in ("nearest", "linear", "cubic"):
@@ -399,7 +271,7 @@ def _plan(read: _Read) -> dict[int, Taps] | str:
     return found
 
 
-def _unfit(scope: Scope, read: _Read, plan: dict[int, Taps]) -> str:
+def _unfit(scope: Scope, read: Read, plan: dict[int, Taps]) -> str:
     """Why the target does not take the nodes of rules 2 and 3; empty where it does."""
     name, x = scope.target.name, TensorFacts("x", read.dtype, read.shape)
     called = TensorProto.DataType.Name(read.dtype)
@@ -417,7 +289,7 @@ def _unfit(scope: Scope, read: _Read, plan: dict[int, Taps]) -> str:
     return ""
 
 
-def _along(e: Emitter, x: gs.Tensor, axis: int, rank: int, each: Taps, read: _Read) -> gs.Tensor:
+def _along(e: Emitter, x: gs.Tensor, axis: int, rank: int, each: Taps, read: Read) -> gs.Tensor:
     tail = [1] * (rank - 1 - axis)
     width = each.places.shape[1]
     result: gs.Tensor

@@ -232,6 +232,27 @@ def test_dynamic_axes_that_do_not_change() -> None:
         assert_same_outputs(proto, fixed, {"x": x}, exact=False, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+def test_sizes_of_which_some_are_those_of_the_input(mode: str) -> None:
+    """What ``interpolate(x, size=(9, 6))`` becomes with a dynamic batch."""
+    text = f"""<ir_version: 8, opset_import: ["" : 13]>
+    g (float[N, 3, 4, 5] x) => (float[A, B, C, D] y) {{
+        s = Shape (x) zero = Constant <value = int64[1] {{0}}> ()
+        two = Constant <value = int64[1] {{2}}> () a = Slice (s, zero, two)
+        b = Constant <value = int64[2] {{9, 6}}> () sizes = Concat <axis = 0> (a, b)
+        y = Resize <mode = "{mode}", coordinate_transformation_mode = "asymmetric",
+                    nearest_mode = "ceil"> (x, , , sizes) }}"""
+    fixed, results = run_pass(PASS, text)
+    assert sum(len(r.changes) for r in results) == 1
+    assert "Resize" not in ops(fixed)
+    for n in (1, 3):
+        x = RNG.standard_normal((n, 3, 4, 5)).astype(np.float32)
+        exact = mode == "nearest"
+        assert_same_outputs(
+            onnx.parser.parse_model(text), fixed, {"x": x}, exact=exact, rtol=1e-4, atol=1e-4
+        )
+
+
 def test_corners_of_dynamic_lengths_become_sizes() -> None:
     proto = model(
         [1, 3, "H", "W"],
