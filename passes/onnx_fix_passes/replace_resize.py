@@ -44,10 +44,9 @@ class ReplaceResize(Pass):
         y = ReduceSum <axes = [4]> (Mul (b, weights of [8, 4]))
     Exact:
         ``nearest`` is; the places are rounded in float32, as onnxruntime does. Sums are rounding
-        only. Left alone: sizes and scales known at run time only, but
-        for sizes that are those of the input; lengths that are not known,
-        where rule 1 does not hold for every length; a scaled length that is no whole number with
-        corners aligned, where runtimes differ.
+        only. Left alone: scales known at run time only, and sizes but for those of the input;
+        lengths that are not known, where rule 1 does not hold for every length; a scaled length
+        that is no whole number with corners aligned, where runtimes differ.
     Since: 0.2
     """
 
