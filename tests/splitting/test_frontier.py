@@ -42,7 +42,7 @@ def computed(network: Plain, name: str, handed: set[str], may: set[int]) -> bool
     return all(computed(network, n, handed, may) for n in network.needs[maker])
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(networks())
 def test_no_choice_is_cheaper(case: tuple[Plain, list[str], set[int], dict[str, int]]) -> None:
     network, wanted, may, cost = case

@@ -38,15 +38,14 @@ def assert_same(
 
 
 @pytest.mark.parametrize("opset", [9, 11, 13, 18, 22, 25])
-@pytest.mark.parametrize("target", ["trt-7.2", "trt-8.2"])
-def test_operator_sets(tmp_path: Path, opset: int, target: str) -> None:
+def test_operator_sets(tmp_path: Path, opset: int) -> None:
     ir_version = 4 if opset < 11 else 8 if opset < 20 else 11
     text = f"""<ir_version: {ir_version}, opset_import: ["" : {opset}]>
     main (float[A, B] x) => (float[K, 2] y, float[A, B] z) <float half = {{0.5}}> {{
       m = Greater (x, half)  [nz] n = NonZero (m)
       t = Transpose (n)  y = Cast <to = 1> (t)  z = Relu (x) }}"""
     model = onnx.parser.parse_model(text)
-    result = onnx_fix.split(model, tmp_path / "p", target=target)
+    result = onnx_fix.split(model, tmp_path / "p", target="trt-7.2")
     assert kinds(result) == ["engine", "host", "engine"] and result.ok
     for shape in ((3, 4), (1, 1), (0, 2)):
         x = np.random.default_rng(0).random(shape, dtype=np.float32)
@@ -173,6 +172,32 @@ def test_a_cut_node_that_reads_constants_alone(tmp_path: Path) -> None:
     assert kinds(result) == ["host", "engine"]
     assert result.manifest.parts[0].inputs == ()
     assert_same(model, result, {"x": np.asarray([3, 0, 1], np.float32)})
+
+
+def test_bounds_and_cuts_do_not_go_together(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["" : 13]>
+    main (float[N] x) => (int64[R, K] y) { a = Relu (x)  n = NonZero (a)  y = Identity (n) }"""
+    (tmp_path / "p.yaml").write_text(
+        "passes:\n  - pass: bound-non-zero\n    options: {max_count: {n: 5}}\n"
+    )
+    with pytest.raises(UsageError, match="take max_count out, or use onnx-fix fix"):
+        onnx_fix.split(
+            onnx.parser.parse_model(text), tmp_path / "p", target="trt-7.2",
+            pipeline=tmp_path / "p.yaml",
+        )  # fmt: skip
+
+
+def test_refused_nodes_that_no_output_depends_on_are_no_reason_to_cut(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["" : 13]>
+    main (float[N] x) => (int64[R, K] y) {
+      [dead] d = NonZero (x)  a = Relu (x)  [nz] n = NonZero (a)  y = Neg (n) }"""
+    (tmp_path / "p.yaml").write_text("passes: [lower-opset]\n")  # without remove-unused
+    result = onnx_fix.split(
+        onnx.parser.parse_model(text), tmp_path / "p", target="trt-7.2",
+        pipeline=tmp_path / "p.yaml",
+    )  # fmt: skip
+    assert [p.nodes for p in result.manifest.parts] == [(), ("nz",), ()]
+    assert result.ok and len(part(result, 0).graph.node) == 1
 
 
 def test_random_numbers_are_drawn_once(tmp_path: Path) -> None:

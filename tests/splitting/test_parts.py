@@ -157,6 +157,16 @@ def test_files_of_feeds_and_results(tmp_path: Path) -> None:
             read_feeds(tmp_path / name)
 
 
+def test_what_onnxruntime_lacks_the_reference_runs(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+    main (bfloat16[N] x) => (int64[R, K] y) {
+      a = Add (x, x)  f = Cast <to = 1> (a)  [nz] n = NonZero (f)  y = Identity (n) }"""
+    result = onnx_fix.split(onnx.parser.parse_model(text), tmp_path / "p", target="rtx-1.7")
+    assert "onnx.reference" in result.manifest.verification
+    x = np.asarray([1, 0, 2], ml_dtypes.bfloat16)
+    assert run_parts(tmp_path / "p", {"x": x})["y"].tolist() == [[0, 2]]
+
+
 @pytest.mark.parametrize(
     ("kind", "op", "x"),
     [
@@ -446,6 +456,25 @@ def test_types_are_narrowed_only_where_nothing_is_lost() -> None:
 
 
 @pytest.mark.rtx
+def test_the_real_interface_has_what_the_stand_in_has() -> None:
+    trt = pytest.importorskip("tensorrt_rtx", reason="needs the extra `rtx`")
+    for real, stand_in in (
+        (trt.ICudaEngine, Engine),
+        (trt.IExecutionContext, Context),
+        (trt.Runtime, Runtime),
+    ):
+        names = [n for n in vars(stand_in) if not n.startswith("_") and n != "limit"]
+        assert names and all(hasattr(real, n) for n in names), real
+    assert hasattr(trt.ICudaEngine, "num_io_tensors")
+    assert trt.TensorIOMode.INPUT != trt.TensorIOMode.OUTPUT
+    assert trt.TensorLocation.HOST != trt.TensorLocation.DEVICE
+    known = set(trt.DataType.__members__) - {"INT4", "FP4", "E8M0"}
+    assert known <= set(run_engines._TYPES)
+    assert str(trt.DataType.FLOAT).rpartition(".")[2] == "FLOAT"
+    trt.Runtime(trt.Logger(trt.ILogger.Severity.ERROR))
+
+
+@pytest.mark.rtx
 def test_the_builder_of_tensorrt_rtx_takes_the_parts(tmp_path: Path) -> None:
     """Parsed and built ahead of time; running them needs a GPU."""
     pytest.importorskip("tensorrt_rtx", reason="needs the extra `rtx`")
@@ -460,4 +489,28 @@ def test_the_builder_of_tensorrt_rtx_takes_the_parts(tmp_path: Path) -> None:
                 build=True,
                 dims={"N": (1, 8, 64), "M": (1, 2, 4), "nz_count": (0, 8, 64)},
             )
+            assert said.status == "built", (part.file, said.errors, said.detail)
+
+
+@pytest.mark.rtx
+@pytest.mark.slow
+def test_the_builder_of_tensorrt_rtx_takes_an_export_in_parts(
+    tmp_path: Path, fixtures: Path
+) -> None:
+    """Without the cut this release refuses both NonZero nodes."""
+    pytest.importorskip("tensorrt_rtx", reason="needs the extra `rtx`")
+    from onnx_fix.check.live import run_live
+
+    out = tmp_path / "p"
+    result = onnx_fix.split(fixtures / "superpoint_points.dynamo18.onnx", out, target="rtx-1.7")
+    assert result.ok
+    known = {"H": (64, 96, 128), "W": (64, 96, 128)}
+    for part in result.manifest.parts:
+        if part.kind == "engine":
+            dims = dict(known)
+            for dim in (d for t in part.inputs for d in t.shape or () if isinstance(d, str)):
+                eighth, whole = dim.startswith("("), dim.startswith("8*")
+                sizes = (8, 12, 16) if eighth else (64, 96, 128) if whole else (0, 100, 2000)
+                dims.setdefault(dim, sizes)
+            said = run_live(out / part.file, build=True, dims=dims)
             assert said.status == "built", (part.file, said.errors, said.detail)

@@ -619,7 +619,7 @@ def test_other_numbers_write_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return made
 
     monkeypatch.setattr(Extractor, "model", spoilt)
-    with pytest.raises(VerificationError, match=r"output 'z'.*\n.*a fault of the cut"):
+    with pytest.raises(VerificationError, match=r"output 'z'.*\n.*before they are fixed"):
         cut(ONE, tmp_path / "parts")
     assert list(tmp_path.iterdir()) == []
 
@@ -657,7 +657,7 @@ def test_nothing_to_compare_writes_nothing(tmp_path: Path, fixtures: Path) -> No
 # -- exports ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("target", ["trt-7.0", "trt-7.2", "trt-8.2"])
+@pytest.mark.parametrize("target", ["trt-7.2", "rtx-1.7"])
 def test_an_export_with_data_dependent_keypoints(
     tmp_path: Path, fixtures: Path, target: str
 ) -> None:
@@ -739,7 +739,7 @@ def graphs(draw: st.DrawFn) -> tuple[ModelProto, list[str]]:
     return model, draw(st.lists(st.sampled_from(live), min_size=1, max_size=3, unique=True))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(graphs())
 def test_any_graph_cut_anywhere(
     tmp_path_factory: pytest.TempPathFactory, case: tuple[ModelProto, list[str]]

@@ -67,8 +67,8 @@ def why(compare: Comparison, found: Verification, made: Sequence[Made], progress
         if compare([p.model for p in parts], made).status == "differs":
             break
     guilty = (
-        f"the first guilty one is part {number - 1}, by its fix"
+        f"the first guilty one is part {number - 1}, by its fix; please report it"
         if number
-        else "the parts do so before they are fixed: a fault of the cut"
+        else "they do so before they are fixed; where the export is not at fault, please report it"
     )
-    return f"{message}\n{guilty}; please report it"
+    return f"{message}\n{guilty}"

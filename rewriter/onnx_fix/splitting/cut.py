@@ -104,7 +104,7 @@ class _Origins:
     def __init__(self, network: Network, changes: Sequence[Change], fixed: ModelProto) -> None:
         self._network = network
         self._labels: dict[str, list[int]] = {}
-        for number in sorted(network.live):
+        for number in range(len(network.nodes)):
             self._labels.setdefault(network.label(number), []).append(number)
         self._from: dict[str, str] = {}
         self._makes: dict[str, list[str]] = {}
@@ -119,7 +119,7 @@ class _Origins:
 
     def of(self, blocker: Blocker) -> list[int]:
         """The node of the original that a refused one comes from; several where they share a name
-        that nothing tells apart."""
+        that nothing tells apart, none where no output depends on it."""
         network = self._network
         what = f"{blocker.op} '{blocker.node}'"
         if blocker.scope:
@@ -133,7 +133,8 @@ class _Origins:
             label = self._from[label]
         if label in self._labels:
             found = self._labels[label]
-            return [k for k in found if network.nodes[k].op == blocker.op] or found
+            same = [k for k in found if network.nodes[k].op == blocker.op] or found
+            return [k for k in same if k in network.live]
         for name in self._makes.get(blocker.node, ()):
             if network.maker.get(name) in network.live:
                 return [network.maker[name]]

@@ -117,7 +117,7 @@ class Job:
         return found
 
     def _fixed(self, model: ModelProto) -> FixResult:
-        return fix(
+        made = fix(
             model,
             target=self.target,
             pipeline=self.pipeline,
@@ -126,6 +126,12 @@ class Job:
             verify=False,
             base_dir=self.folder,
         )
+        if any(change.padded for change in made.report.changes):
+            raise UsageError(
+                "the pipeline bounds a NonZero (max_count), which changes the outputs of the "
+                "model; split leaves them as they are: take max_count out, or use onnx-fix fix"
+            )
+        return made
 
     def _refused(self, result: FixResult) -> set[int]:
         report = result.report
