@@ -12,7 +12,9 @@ check, which counts a model as taken where nothing is known to stand in the way.
 *counted* leaves out the tests that no engine can serve: strings, sequences, optionals, training,
 random numbers. *right* are those whose outputs are the recorded ones after a change (by
 onnxruntime, or onnx.reference where it has no kernel); *not run* those that neither runtime gives
-the recorded outputs of before the change, and those that are not counted.
+the recorded outputs of before the change, and those that are not counted. *with options* says how
+many are taken when `fix` is also given the options that a user would give for such a model
+(``options``), which change the inputs or outputs: the numbers are compared in the new types.
 
 Exits with 1 if a changed model gives wrong numbers.
 """
@@ -28,7 +30,7 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -38,13 +40,16 @@ from accuracy import ANSWERS, live_answers
 from accuracy_cases import Case, one_case
 from lowering_cases import as_feed
 from lowering_judge import RANDOM, RUNTIMES, first_difference, ops, run
+from ml_dtypes import bfloat16
 from onnx import ModelProto, TensorProto
 from speed import HERE, processor, table
 
 from onnx_fix import fix
 from onnx_fix.api import reference_functions
 from onnx_fix.check import check
+from onnx_fix.contract import Retyped
 from onnx_fix.errors import OnnxFixError, VerificationError
+from onnx_fix.verify.retyped import Ends
 
 TARGETS = ("trt-7.2", "trt-8.2", "trt-8.6", "trt-10.3", "rtx-1.7")
 LIVE = "rtx-1.7"
@@ -64,6 +69,10 @@ class Fixed:
     numbers: str
     reason: str
     model: bytes
+    optional: str = ""
+    """The verdict when the options are given, too; empty where they change nothing."""
+    optional_numbers: str = ""
+    optional_model: bytes = b""
 
 
 @cache
@@ -74,6 +83,11 @@ def tests() -> dict[str, Any]:
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         return {t.name: t for t in load_model_tests(kind="node") if t.model is not None}
+
+
+def options(test: Any) -> dict[str, Any]:
+    """The options of ``fix`` that change inputs or outputs, as a user would give them."""
+    return {"retype_io": True}
 
 
 def servable(model: ModelProto) -> bool:
@@ -97,8 +111,18 @@ def taken(model: ModelProto, target: str) -> tuple[str, str]:
     return VALUES[result.verdict], reason
 
 
-def numbers(model: ModelProto, fixed: ModelProto, test: Any) -> str:
-    """``right``, ``not run``, or how the outputs differ from the recorded ones."""
+def numbers(
+    model: ModelProto, fixed: ModelProto, test: Any, retyped: Sequence[Retyped] = ()
+) -> str:
+    """``right``, ``not run``, or how the outputs differ from the recorded ones.
+
+    Args:
+        model: The model as shipped.
+        fixed: The model after the fix.
+        test: The test, with its inputs and outputs.
+        retyped: Inputs and outputs of the fixed model that are of another type.
+    """
+    ends = Ends(retyped)
     whole = ModelProto()
     whole.CopyFrom(fixed)
     if any(o.domain == "trt.plugins" for o in whole.opset_import):
@@ -109,25 +133,37 @@ def numbers(model: ModelProto, fixed: ModelProto, test: Any) -> str:
         names = [v.name for v in model.graph.input]
         feeds = dict(zip(names, map(as_feed, given), strict=False))
         want = [as_feed(value) for value in recorded]
+        others = ends.fixed(feeds)
+        pairs = zip(model.graph.output, want, strict=True)
+        wanted = [ends.output(v.name, value, None)[0] for v, value in pairs]
         said = []
         for runtime in RUNTIMES:
             first = run(model, feeds, runtime)
             if isinstance(first, str) or first_difference(first, want):
                 continue
-            have = run(whole, feeds, runtime)
-            said.append("not run" if isinstance(have, str) else first_difference(have, want))
+            have = run(whole, others, runtime)
+            said.append(
+                "not run" if isinstance(have, str) else first_difference(*alike(have, want, wanted))
+            )
         if any(text not in ("", "not run") for text in said):
             return next(text for text in said if text not in ("", "not run"))
         if "" in said:
             ran = True
         elif not said or set(said) == {"not run"}:
-            have = run(whole, feeds, "onnx.reference")
+            have = run(whole, others, "onnx.reference")
             if isinstance(have, str) or not said:
                 return "not run"
-            if difference := first_difference(have, want):
+            if difference := first_difference(*alike(have, want, wanted)):
                 return difference
             ran = True
     return "right" if ran else "not run"
+
+
+def alike(have: list[Any], want: list[Any], wanted: list[Any]) -> tuple[list[Any], list[Any]]:
+    """Outputs to compare: in the new types, but BF16 in itself, since FLOAT rounds less."""
+    rounded = [getattr(w, "dtype", None) == bfloat16 and len(have) == len(want) for w in want]
+    mine = [h.astype(bfloat16) if r else h for h, r in zip(have, rounded, strict=False)]
+    return mine, [w if r else o for w, o, r in zip(want, wanted, rounded, strict=True)]
 
 
 def work(name: str, target: str) -> Fixed:
@@ -149,32 +185,51 @@ def work(name: str, target: str) -> Fixed:
     if not result.unchanged:
         outcome = numbers(model, result.model, test) if servable(model) else "not run"
     kept = result.model.SerializeToString()
-    return Fixed(name, servable(model), before, after, not result.unchanged, outcome, reason, kept)
+    one = Fixed(name, servable(model), before, after, not result.unchanged, outcome, reason, kept)
+    return with_options(one, test, target)
+
+
+def with_options(one: Fixed, test: Any, target: str) -> Fixed:
+    """The same with what comes of it when the options are given, too."""
+    if not one.counted or (one.after == "taken" and target != LIVE):
+        return one
+    try:
+        result = fix(test.model, target=target, verify=False, **options(test))
+    except OnnxFixError as error:
+        return replace(one, optional="refused", optional_numbers=str(error))
+    kept = result.model.SerializeToString()
+    if result.unchanged or kept == one.model:
+        return one
+    verdict, _ = taken(result.model, target)
+    retyped = [r for change in result.report.changes for r in change.retyped]
+    outcome = numbers(test.model, result.model, test, retyped)
+    return replace(one, optional=verdict, optional_numbers=outcome, optional_model=kept)
 
 
 def asked(found: Sequence[Fixed], workers: int, limit: float) -> list[Fixed]:
     """The same with the word of the real TensorRT-RTX, before and after."""
-    cases: dict[tuple[str, bool], Case] = {}
+    cases: dict[tuple[str, str], Case] = {}
     for one in found:
         test = tests()[one.name]
         recorded = test.data_sets[0][0] if test.data_sets else ()
-        cases[one.name, False] = one_case(one.name, "as shipped", test.model, recorded)
-        if one.changed:
-            fixed = ModelProto.FromString(one.model)
-            cases[one.name, True] = one_case(one.name, "fixed", fixed, recorded)
+        cases[one.name, ""] = one_case(one.name, "as shipped", test.model, recorded)
+        for what, kept in (("fixed", one.model), ("options", one.optional_model)):
+            if kept and (one.changed or what == "options"):
+                fixed = ModelProto.FromString(kept)
+                cases[one.name, what] = one_case(one.name, what, fixed, recorded)
     _, answers = live_answers(list(cases.values()), ANSWERS, workers, limit)
     live = []
     for one in found:
-        before = answers[cases[one.name, False].key]
-        after = answers[cases[one.name, True].key] if one.changed else before
+        before = answers[cases[one.name, ""].key]
+        after = answers[cases[one.name, "fixed"].key] if one.changed else before
+        last = answers[cases[one.name, "options"].key] if one.optional_model else after
         said = [
             {"accepted": "taken", "not built": "not certain"}.get(a.outcome, "refused")
-            for a in (before, after)
+            for a in (before, after, last)
         ]
         why = f"{after.op}: {after.message}" if said[1] != "taken" else ""
-        live.append(
-            Fixed(one.name, one.counted, said[0], said[1], one.changed, one.numbers, why, one.model)
-        )
+        optional = said[2] if one.optional_model else one.optional
+        live.append(replace(one, before=said[0], after=said[1], reason=why, optional=optional))
     return live
 
 
@@ -186,6 +241,8 @@ def lines(target: str, found: Sequence[Fixed]) -> Iterator[list[str]]:
         outcome = Counter(
             r.numbers if r.numbers in ("right", "not run") else "wrong" for r in changed
         )
+        # A test that is taken as it is needs no options.
+        optional = sum("taken" in (r.after, r.optional) for r in rows)
         yield [
             target,
             what,
@@ -199,6 +256,8 @@ def lines(target: str, found: Sequence[Fixed]) -> Iterator[list[str]]:
             f"{outcome['right']:,}",
             f"{outcome['not run']:,}",
             f"{outcome['wrong']:,}",
+            f"{optional:,}",
+            f"{optional / len(rows):.1%}",
         ]
 
 
@@ -247,12 +306,13 @@ def main() -> None:
             found[target] = rows
             print(target, f"{time.perf_counter() - start:.0f} s", file=sys.stderr)
     header = ["release", "tests", "number", "taken before", "taken after", "", "not certain"]
-    header += ["refused", "changed", "right", "not run", "wrong"]
+    header += ["refused", "changed", "right", "not run", "wrong", "with options", ""]
     wrong = [
-        [target, r.name, plain(r.numbers)]
+        [target, r.name, plain(said)]
         for target, rows in found.items()
         for r in rows
-        if r.changed and r.numbers not in ("right", "not run")
+        for said in (r.numbers if r.changed else "", r.optional_numbers)
+        if said not in ("", "right", "not run")
     ]
     parts = [
         "# What is taken of ONNX's node tests",

@@ -133,6 +133,20 @@ def cases() -> list[Case]:
         found.append(
             Case(f"CumSum [8,{length}]", model, {"x": x}, get("replace-cum-sum")(), "trt-7.2")
         )
+    for name, k, attributes, length in (
+        ("TopK of 8000", 8000, "axis = 1", 50000),
+        ("TopK of the 100 smallest", 100, "axis = 1, largest = 0", 50000),
+        ("TopK of 100 INT32", 100, "axis = 1", 1024),
+    ):
+        kind = "int32" if "INT32" in name else "float"
+        model = parse(
+            13,
+            f"({kind}[1,{length}] x) => ({kind}[1,{k}] v)",
+            f"k = Constant <value = int64[1] {{{k}}}> () v, i = TopK <{attributes}> (x, k)",
+        )
+        x = (rng.standard_normal((1, length)) * 1e6).astype("i4" if kind == "int32" else "f4")
+        pass_ = get("replace-top-k")()
+        found.append(Case(f"{name} in [1,{length}]", model, {"x": x}, pass_, "trt-7.2"))
     model = parse(
         13,
         "(float[1,64,1024] x, int64[1,64,512] j) => (float[1,64,512] y)",

@@ -7,15 +7,44 @@ from collections.abc import Sequence
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import GraphProto, NodeProto, TypeProto, helper, numpy_helper
 
-Array = NDArray[np.generic]
+from onnx_fix.constants import RANDOM, evaluate_proto
+from onnx_fix.lower.rules.bodies import reads
+from onnx_fix.scope import STANDARD_DOMAINS
+from onnx_fix_passes._body_rounds import Array, graphs_of, rename
 
 _MOST = 64
 """Values of at most this many elements are computed."""
 
-_RANDOM = frozenset({"Bernoulli", "RandomNormalLike", "RandomUniformLike"})
+_ROUNDED_ONCE = frozenset(
+    {
+        "Abs",
+        "Add",
+        "Cast",
+        "Ceil",
+        "Concat",
+        "Constant",
+        "ConstantOfShape",
+        "Div",
+        "Expand",
+        "Floor",
+        "Gather",
+        "Max",
+        "Min",
+        "Mul",
+        "Neg",
+        "Reshape",
+        "Slice",
+        "Squeeze",
+        "Sub",
+        "Transpose",
+        "Unsqueeze",
+        "Where",
+    }
+)
+"""Ops that give the same floats everywhere."""
+
 _MOVES = frozenset({"Expand", "Reshape"})
 
 
@@ -25,11 +54,14 @@ class Folding:
     Sizes that are known, and what is computed from them alone, become ``constants``. What passes a
     tensor on as it is (Identity, a Cast to its own type, an Expand or Reshape to its own shape) is
     an alias. CastLike becomes Cast where the type is known. ``types`` holds what is known of the
-    tensors of the body.
+    tensors of the body. With ``exact`` floats are computed only where they are the same everywhere.
     """
 
-    def __init__(self, body: GraphProto, opset: int, given: dict[str, Array]) -> None:
+    def __init__(
+        self, body: GraphProto, opset: int, given: dict[str, Array], *, exact: bool = False
+    ) -> None:
         self._opset = opset
+        self._exact = exact
         self.constants: dict[str, Array] = dict(given)
         self._aliases: dict[str, str] = {}
         self.types = _types(body, opset, given)
@@ -38,8 +70,9 @@ class Folding:
         self.nodes: list[NodeProto] = []
         for node in reversed(made):
             if wanted & set(node.output):
-                self.nodes.insert(0, node)
-                wanted.update(node.input)
+                self.nodes.append(node)
+                wanted.update(reads(node))
+        self.nodes.reverse()
 
     def name(self, name: str) -> str:
         """The tensor that carries a value."""
@@ -68,7 +101,9 @@ class Folding:
         """The node that is left of one of the body, if any."""
         node = NodeProto()
         node.CopyFrom(given)
-        node.input[:] = [self.name(name) for name in node.input]
+        rename(node, self.name)
+        if (node.domain or "") not in STANDARD_DOMAINS:
+            return node
         if node.op_type == "CastLike" and (to := self.dtype(node.input[1])):
             node.op_type = "Cast"
             del node.input[1:]
@@ -94,19 +129,32 @@ class Folding:
         return before is not None and before == after and None not in before
 
     def _value(self, node: NodeProto) -> Array | None:
-        if len(node.output) != 1 or node.op_type in _RANDOM:
+        if len(node.output) != 1:
             return None
-        if any(a.type in (a.GRAPH, a.GRAPHS) for a in node.attribute):
-            return None
-        if node.op_type == "Shape":
-            return self._sizes(node)
+        if node.op_type in ("Shape", "Size"):
+            found = self._sizes(node)
+            if found is None or node.op_type == "Shape":
+                return found
+            return np.asarray(math.prod(found.tolist()), np.int64)
         sizes = [d for d in self.shape(node.output[0]) or () if isinstance(d, int)]
         if math.prod(sizes) > _MOST:
             return None
         inputs = [self.constants.get(name) for name in node.input]
         if not all(v is not None or not name for v, name in zip(inputs, node.input, strict=True)):
             return None
-        return _evaluated(node, [v for v in inputs if v is not None], self._opset)
+        return self.evaluated(node, [v for v in inputs if v is not None])
+
+    def evaluated(self, node: NodeProto, values: Sequence[Array]) -> Array | None:
+        """The result of a node whose inputs have these values, where it may be computed here."""
+        if node.op_type in RANDOM or (node.domain or "") not in STANDARD_DOMAINS:
+            return None
+        if any(True for _ in graphs_of(node)):
+            return None
+        value = _evaluated(node, values, self._opset)
+        if value is None or value.dtype.kind in "iub" or not self._exact:
+            return value
+        same = node.op_type in _ROUNDED_ONCE and value.dtype in (np.float32, np.float64)
+        return value if same else None
 
     def _sizes(self, node: NodeProto) -> Array | None:
         shape = self.shape(node.input[0])
@@ -119,28 +167,12 @@ class Folding:
 
 
 def _evaluated(node: NodeProto, values: Sequence[Array], opset: int) -> Array | None:
-    from onnx.reference import ReferenceEvaluator
-
-    names = [name for name in node.input if name]
-    graph = helper.make_graph(
-        [node],
-        "folding",
-        [],
-        [onnx.ValueInfoProto(name=node.output[0])],
-        [
-            numpy_helper.from_array(np.asarray(v), n)
-            for n, v in dict(zip(names, values, strict=True)).items()
-        ],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
-    try:
-        with np.errstate(all="ignore"):
-            (value,) = ReferenceEvaluator(model).run(None, {})
-    except Exception:
-        # What onnx's reference cannot compute stays a node.
+    feeds = dict(zip((name for name in node.input if name), values, strict=True))
+    with np.errstate(all="ignore"):
+        found = evaluate_proto(node, feeds, opset, onnx.IR_VERSION)
+    if len(found) != 1 or found[0].size > _MOST or found[0].dtype.kind in "OSU":
         return None
-    array = np.asarray(value)
-    return array if array.size <= _MOST and array.dtype.kind not in "OSU" else None
+    return found[0]
 
 
 def _types(body: GraphProto, opset: int, given: dict[str, Array]) -> dict[str, TypeProto]:
@@ -154,7 +186,12 @@ def _types(body: GraphProto, opset: int, given: dict[str, Array]) -> dict[str, T
     del graph.output[:]
     graph.input.extend(typed)
     graph.output.extend(outputs)
-    graph.initializer.extend(numpy_helper.from_array(v, name) for name, v in given.items())
+    for name, value in given.items():
+        if value.size <= _MOST:
+            graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
+        elif name not in {v.name for v in typed}:
+            element = int(helper.np_dtype_to_tensor_dtype(value.dtype))
+            graph.input.append(helper.make_tensor_value_info(name, element, value.shape))
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
     try:
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph

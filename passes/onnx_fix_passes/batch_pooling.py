@@ -10,6 +10,7 @@ import onnx_graphsurgeon as gs
 
 from onnx_fix.contract import Mends, Pass, Rewrite, Skip, Stage
 from onnx_fix.emit import Emitter
+from onnx_fix.op_names import BROADCASTING
 from onnx_fix.scope import Scope, attribute, has_unresolved
 from onnx_fix.target import TensorFacts
 
@@ -69,30 +70,6 @@ _OF_FIRST_INPUT = frozenset(
 )
 """Ops whose first output has the rank of their first input."""
 
-_BROADCASTING = frozenset(
-    {
-        "Add",
-        "And",
-        "Div",
-        "Equal",
-        "Greater",
-        "GreaterOrEqual",
-        "Less",
-        "LessOrEqual",
-        "Max",
-        "Mean",
-        "Min",
-        "Mod",
-        "Mul",
-        "Or",
-        "PRelu",
-        "Pow",
-        "Sub",
-        "Sum",
-        "Where",
-        "Xor",
-    }
-)
 """Ops whose output has the highest rank among their inputs."""
 
 
@@ -229,7 +206,7 @@ class _Ranks:
             rank, outputs = self.of(node.inputs[0]), node.outputs
         elif node.op in _OF_FIRST_INPUT:
             rank, outputs = self.of(node.inputs[0]), node.outputs[:1]
-        elif node.op in _BROADCASTING:
+        elif node.op in BROADCASTING:
             found = [self.of(t) for t in node.inputs]
             rank = None if None in found else max(r for r in found if r is not None)
             outputs = node.outputs

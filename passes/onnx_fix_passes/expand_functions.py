@@ -9,23 +9,25 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
-from onnx import AttributeProto, NodeProto, numpy_helper
 
 from onnx_fix.contract import Exactness, Mends, Pass, Rewrite, Skip, Stage
 from onnx_fix.emit import Emitter
-from onnx_fix.lower.node import LowNode, Refused
+from onnx_fix.lower.node import Refused
 from onnx_fix.lower.rules.bodies import body_at
 from onnx_fix.registry import menders
-from onnx_fix.scope import Scope, TypeInfo, has_unresolved
+from onnx_fix.scope import Scope, has_unresolved
 from onnx_fix.target import TensorFacts
-from onnx_fix_passes._body_folding import Folding
+from onnx_fix_passes._body_flattening import Emission, Flat, flattened
+from onnx_fix_passes._body_rounds import Unresolved
+from onnx_fix_passes._by_rule import is_taken, low_node
 
 _RANDOM = frozenset({"Bernoulli"})
 """The body draws its numbers otherwise than the op does."""
 
-_NO_BETTER = frozenset({"Clip", "LogSoftmax", "Range", "Softmax", "Softplus"})
-"""The bodies of Clip, Range and of reductions say nothing simpler than the op, that of Softplus
-overflows, and those of Softmax and LogSoftmax are sums that the same releases misread."""
+_NO_BETTER = frozenset({"AffineGrid", "Clip", "LogSoftmax", "Range", "Softmax", "Softplus"})
+"""The body of AffineGrid fails for a batch of one, those of Clip, Range and of reductions say
+nothing simpler than the op, that of Softplus overflows, and those of Softmax and LogSoftmax are
+sums that the same releases misread."""
 
 _EXACT = frozenset({"CastLike", "CenterCropPad", "GreaterOrEqual", "LessOrEqual", "PRelu", "Relu"})
 _SMALL = 64
@@ -52,10 +54,11 @@ class ExpandFunctions(Pass):
     Exact:
         Rounding only: the body is the definition, and its steps round. GreaterOrEqual, LessOrEqual
         and what only moves or compares is exact. Left alone: ops whose body the schema gives for
-        types that are not known; bodies with If or Loop; random numbers; tensors of a type that
-        the target refuses anywhere; a body with an op that the target has no importer for, no pass
-        replaces and ONNX gives no body for, or with axes that it does not read; reductions, Clip,
-        Range, Softplus, Softmax and LogSoftmax, which a body would not make better.
+        types that are not known; bodies with an If, Loop or Scan that rests on what is known at run
+        time only; random numbers; tensors of a type that the target refuses anywhere; a body with
+        an op that the target has no importer for, no pass replaces and ONNX gives no body for, or
+        with axes that it does not read; reductions, AffineGrid, Clip, Range, Softplus, Softmax and
+        LogSoftmax, which a body would not make better.
     Since: 0.2
     """
 
@@ -98,71 +101,58 @@ def _site(scope: Scope, node: gs.Node) -> Rewrite | Skip:
         return Skip(node, f"the function body of {node.op} draws other random numbers")
     if has_unresolved(node, *node.attrs):
         return Skip(node, "an attribute is a parameter of the enclosing function; inline it first")
-    alien = next((t for t in (*node.inputs, *node.outputs) if not _is_taken(scope, t)), None)
+    alien = next((t for t in (*node.inputs, *node.outputs) if not is_taken(scope, t)), None)
     if alien is not None:
         return Skip(
             node,
             f"{scope.target.name} refuses '{alien.name}' itself for its type or rank, so it would "
             "refuse the body as well; cast or reshape it in the network",
         )
-    proto = scope.model.named_proto(node)
-    if proto is None:
+    low = low_node(scope, node, scope.opset)
+    if low is None:
         return Skip(node, "the node cannot be read")
-    known = {t.name: TypeInfo(scope.dtype(t), scope.shape(t)) for t in node.inputs if t.name}
-    values = {
-        t.name: value
-        for t in node.inputs
-        if t.name and (value := scope.constant(t, limit=_SMALL)) is not None
-    }
-    low = LowNode(
-        proto, scope.opset, lambda n: known.get(n, TypeInfo()), values.get, lambda base: base
-    )
     try:
         graph = body_at(low, scope.opset)
     except Refused as refused:
         return Skip(node, f"its function body cannot be written: {refused}")
     if graph is None:
         return Skip(node, f"ONNX gives no function body for {node.op} of these types")
-    if any(a.type in (a.GRAPH, a.GRAPHS) for n in graph.node for a in n.attribute):
-        return Skip(node, f"the function body of {node.op} has an If or a Loop")
     names = [value.name for value in graph.input]
     given = {
-        name: values[t.name]
+        name: value
         for name, t in zip(names, node.inputs, strict=False)
-        if t.name in values
+        if t.name and (value := scope.constant(t, limit=_SMALL)) is not None
     }
-    folding = Folding(graph, scope.opset, given)
-    lacking = _lacking(scope, folding)
+    try:
+        flat = flattened(graph, scope.opset, given)
+    except Unresolved as why:
+        return Skip(node, f"the function body of {node.op} has an If, Loop or Scan: {why}")
+    lacking = _lacking(scope, flat)
     if lacking:
         return Skip(
             node,
             f"its function body needs {', '.join(lacking)}, which {scope.target.name} lacks too",
         )
-    if _reduces_unread(scope, folding):
+    if _reduces_unread(scope, flat):
         return Skip(
             node,
             f"its function body in opset {scope.opset} reduces over axes that {scope.target.name} "
             "does not read; write the model for an older operator set (--opset)",
         )
     tensors = dict(zip(names, node.inputs, strict=False))
-    return _emitted(scope, node, folding, tensors, [value.name for value in graph.output])
+    return _emitted(scope, node, flat, tensors)
 
 
-def _is_taken(scope: Scope, tensor: gs.Tensor) -> bool:
-    """Whether the target takes such a tensor anywhere."""
-    return not tensor.name or scope.accepts("Identity", [tensor], outputs=[tensor])
-
-
-def _lacking(scope: Scope, folding: Folding) -> list[str]:
+def _lacking(scope: Scope, flat: Flat) -> list[str]:
     """The ops of a body that the target has no importer for, no pass replaces and ONNX gives no
     body for."""
-    ops = {n.op_type for n in folding.nodes if not scope.target.has_importer(n.op_type)}
+    ops = {n.op_type for n in flat.nodes if not scope.target.has_importer(n.op_type)}
     return sorted(op for op in ops if not (has_body(op, scope.opset) or _is_replaced(op)))
 
 
-def _reduces_unread(scope: Scope, folding: Folding) -> bool:
+def _reduces_unread(scope: Scope, flat: Flat) -> bool:
     """Whether a body has a reduction by an axes input, and the target reads that of no sum."""
-    if not any(n.op_type.startswith("Reduce") and len(n.input) > 1 for n in folding.nodes):
+    if not any(n.op_type.startswith("Reduce") and len(n.input) > 1 for n in flat.nodes):
         return False
     x = TensorFacts("x", onnx.TensorProto.FLOAT, (2, 3))
     axes = TensorFacts(
@@ -175,39 +165,13 @@ def _is_replaced(op: str) -> bool:
     return any(claim.op == op for _, claim in menders("no_importer", op))
 
 
-def _emitted(
-    scope: Scope, node: gs.Node, folding: Folding, tensors: dict[str, gs.Tensor], names: list[str]
-) -> Rewrite:
+def _emitted(scope: Scope, node: gs.Node, flat: Flat, tensors: dict[str, gs.Tensor]) -> Rewrite:
     e = Emitter(scope)
-
-    def tensor(name: str) -> gs.Tensor | None:
-        if name and name not in tensors and name in folding.constants:
-            tensors[name] = e.const(folding.constants[name])
-        found = tensors.get(name)
-        return found if found is not None and found.name else None
-
-    for made in folding.nodes:
-        outputs = e.many(
-            made.op_type, len(made.output), *map(tensor, made.input), **_attributes(made)
-        )
-        tensors.update(zip(made.output, outputs, strict=True))
+    emission = Emission(e, flat, tensors)
     results = []
-    for out, name in zip(node.outputs, names, strict=False):
-        result = tensor(folding.name(name)) if out.name else None
+    for out, name in zip(node.outputs, flat.outputs, strict=False):
+        result = emission.tensor(name) if out.name else None
         if result is not None:
             results.append((out, result))
     exactness = Exactness.EXACT if node.op in _EXACT else Exactness.ROUNDING
     return e.rewrite(node, results, exactness=exactness)
-
-
-def _attributes(node: NodeProto) -> dict[str, Any]:
-    return {a.name: _attribute(a) for a in node.attribute}
-
-
-def _attribute(attribute: AttributeProto) -> object:
-    value = onnx.helper.get_attribute_value(attribute)
-    if attribute.type == attribute.TENSOR:
-        return gs.Constant("", np.asarray(numpy_helper.to_array(value)))
-    if isinstance(value, bytes):
-        return value.decode()
-    return list(value) if attribute.type in (attribute.INTS, attribute.FLOATS) else value

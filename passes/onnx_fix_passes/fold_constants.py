@@ -193,7 +193,7 @@ class FoldConstants(Pass):
                 continue
             seen.add(id(node))
             stack.append((top, True))
-            if not _is_shape_of_static(scope, node):
+            if not _is_size_of_runtime(scope, node):
                 stack.extend((t, False) for t in node.inputs if t.name)
         return order
 
@@ -268,8 +268,9 @@ def _behind_identities(scope: Scope, tensor: gs.Tensor) -> gs.Tensor | None:
     return found if isinstance(found, gs.Constant) else None
 
 
-def _is_shape_of_static(scope: Scope, node: gs.Node) -> bool:
-    return bool(node.op == "Shape" and scope.constness(node.inputs[0]) == "runtime")
+def _is_size_of_runtime(scope: Scope, node: gs.Node) -> bool:
+    """Whether a node that is constant gives sizes of a tensor that is not."""
+    return bool(node.op in ("Shape", "Size") and scope.constness(node.inputs[0]) == "runtime")
 
 
 def _constant_model(
@@ -286,7 +287,7 @@ def _constant_model(
         for node in cone:
             if id(node) in nodes:
                 continue
-            if _is_shape_of_static(scope, node):
+            if _is_size_of_runtime(scope, node):
                 value = scope.folded(node.outputs[0])
                 assert value is not None, node.name
                 initializers[node.outputs[0].name] = numpy_helper.from_array(

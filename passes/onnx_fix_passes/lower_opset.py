@@ -56,15 +56,25 @@ class LowerOpset(ModelPass):
 
     def due(self, model: Model) -> bool:
         """Whether the model is newer than what is asked for, or than what the target reads."""
-        wanted = self.opset if self.opset is not None else readable(model)
-        return wanted is not None and wanted < model.opset
+        return self._wanted(model) is not None
 
     def transform(self, model: ModelProto, target: Target) -> Transformed:
         """The model at the lower operator set."""
+        wanted = self._wanted(Model(model, None, target))
+        return Transformed(model) if wanted is None else self._lowered(model, wanted)
+
+    def made_of(self, model: Model) -> Transformed | None:
+        """The model at the lower operator set, judged once; None where it is to stay."""
+        wanted = self._wanted(model)
+        return None if wanted is None else self._lowered(model.skeleton(), wanted)
+
+    def _wanted(self, model: Model) -> int | None:
+        """The operator set to write, None where the model has none above it."""
+        wanted = self.opset if self.opset is not None else readable(model)
+        return wanted if wanted is not None and wanted < model.opset else None
+
+    def _lowered(self, model: ModelProto, wanted: int) -> Transformed:
         have = opset_of(model.opset_import)
-        wanted = self.opset if self.opset is not None else readable(Model(model, None, target))
-        if wanted is None or wanted >= have:
-            return Transformed(model)
         calls = Calls.of(model)
         flat, inlined = inline(calls, calls.order, self.name) if calls.order else (model, {})
         lowered = lower(flat, max(wanted, LOWEST))

@@ -13,6 +13,7 @@ from onnx import TensorProto
 
 from onnx_fix.contract import Exactness, Mends, Pass, Rewrite, Skip
 from onnx_fix.emit import Emitter
+from onnx_fix.op_names import REDUCTIONS
 from onnx_fix.scope import Scope, TypeInfo, attribute, has_unresolved
 from onnx_fix_passes._reductions import (
     FLOATS,
@@ -24,20 +25,8 @@ from onnx_fix_passes._reductions import (
     normalized,
 )
 
-_REDUCTIONS = (
-    "ReduceL1",
-    "ReduceL2",
-    "ReduceLogSum",
-    "ReduceLogSumExp",
-    "ReduceMax",
-    "ReduceMean",
-    "ReduceMin",
-    "ReduceProd",
-    "ReduceSum",
-    "ReduceSumSquare",
-)
 _OF_INTEGERS = frozenset({"ReduceL1", "ReduceMax", "ReduceMin", "ReduceSum", "ReduceSumSquare"})
-_ROUNDED = frozenset(_REDUCTIONS) - {"ReduceMax", "ReduceMin"}
+_ROUNDED = frozenset(REDUCTIONS) - {"ReduceMax", "ReduceMin"}
 _MINE = frozenset({"ignored_input", "ignored_attribute"})
 _NO_WAY = "; export with opset 17 or lower, or lower the opset: axes are an attribute there"
 
@@ -78,7 +67,7 @@ class ReduceAxesInput(Pass):
     mends: ClassVar[tuple[Mends, ...]] = tuple(
         Mends(kind, op, "the axes are constant and other ops give the same")
         for kind in ("ignored_attribute", "ignored_input")
-        for op in _REDUCTIONS
+        for op in REDUCTIONS
     )
 
     everywhere: bool = False
@@ -86,7 +75,7 @@ class ReduceAxesInput(Pass):
 
     def sites(self, scope: Scope) -> Iterator[Rewrite | Skip]:
         """Propose another form for every reduction whose axes are not read."""
-        for node in scope.nodes(*_REDUCTIONS):
+        for node in scope.nodes(*REDUCTIONS):
             everywhere = self.everywhere and node.op not in ("ReduceProd", "ReduceSum")
             if node.inputs and (everywhere or _ignored(scope, node)):
                 yield _site(scope, node)

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
 from onnx import TensorProto
 
 from onnx_fix.contract import Exactness, Mends, Pass, Rewrite, Skip, Stage
@@ -44,38 +45,46 @@ class ReplaceCumSum(Pass):
         i = Range(zero, n, one)
 
     1. Everything constant: the sums become a constant.
-    2. An axis that is computed from constants, on a target that has CumSum but wants the axis as
+    2. Several sums that differ in axis or direction, on a target that computes them all as one:
+       those that differ from the first take the forms that follow.
+    3. An axis that is computed from constants, on a target that has CumSum but wants the axis as
        an initializer: CumSum stays, and its axis becomes one.
-    3. A tensor filled with one value (ones of both exporters: ConstantOfShape, Expand, Cast
+    4. A tensor filled with one value (ones of both exporters: ConstantOfShape, Expand, Cast
        between): a Range of integers, with the Add, Sub and Cast behind the CumSum taken in, Cast
        to the type of the result, and Expand when there are other axes. A value that is no whole
        number multiplies the Range. Zeros: the tensor itself.
-    4. A length known at build time: log-step, ``ceil(log2 n)`` times Slice, Add and Concat.
-    5. A length known at run time only: a masked sum, which compares two Ranges, selects with Where
+    5. A length known at build time: log-step, ``ceil(log2 n)`` times Slice, Add and Concat.
+    6. A length known at run time only: a masked sum, which compares two Ranges, selects with Where
        and sums with ReduceSum. It needs memory for length squared times the other sizes: 16 MiB
        for a single row of 2048 floats. Where the target misreads the axes of ReduceSum
        (TensorRT 7 from operator set 13 on) floats are summed by a MatMul with ones instead, and
        booleans that were cast to integers as floats; other integers are left.
-    6. ``method: matmul``: floats by one MatMul with a triangular matrix of ones, in place of the
-       many small nodes of form 4; but zero times infinity is NaN in it.
+    7. An axis that is known at run time only: the sums along all axes, and Where between them.
+    8. ``method: matmul``: floats by one MatMul with a triangular matrix of ones, in place of the
+       many small nodes of form 5; but zero times infinity is NaN in it.
 
     Exact: integers are, and so are constants and counts in integers. Sums that leave their type
-        wrap around in forms 3 and 4 as CumSum's do; form 5 does what the ReduceSum of the runtime
+        wrap around in forms 4 and 5 as CumSum's do; form 6 does what the ReduceSum of the runtime
         does (onnxruntime adds integers in double precision: exact up to 2**53). Floats are summed
         in another order (rounding only, and a sum of finite numbers may then overflow earlier or
-        later). Infinities and NaNs come out where they did, which is why form 6 is not the
+        later). Infinities and NaNs come out where they did, which is why form 8 is not the
         default. Ones counted in floats are exact as far as the type counts: 2**24 in float32,
         2**11 in float16, 2**8 in bfloat16. Beyond that a running sum stalls where a Range goes on,
-        so a longer static length takes form 4, and a dynamic one carries the limit in its note.
-        Left alone: an axis known at run time only, an unknown rank, sums of booleans (which ONNX
-        does not have, though an exporter writes them).
+        so a longer static length takes form 5, and a dynamic one carries the limit in its note.
+        Left alone: an unknown rank, sums of booleans (which ONNX does not have, though an exporter
+        writes them).
     Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE
     mends: ClassVar[tuple[Mends, ...]] = tuple(
-        Mends(kind, "CumSum", "the axis is constant and the rank is known")
-        for kind in ("input_must_be_constant", "no_importer", "static_shape_only")
+        Mends(kind, "CumSum", "the rank is known")
+        for kind in (
+            "differs_from_first",
+            "input_must_be_constant",
+            "no_importer",
+            "static_shape_only",
+        )
     )
 
     method: Literal["auto", "log_step", "masked_sum", "matmul"] = "auto"
@@ -103,7 +112,7 @@ class ReplaceCumSum(Pass):
             return e.rewrite(node, e.const(whole))
         given = scope.folded(node.inputs[1])
         if given is None or given.size != 1:
-            return Skip(node, "the axis is known at run time only")
+            return self._selected(scope, e, node)
         if not self.everywhere and _takes_constant_axis(scope, node):
             kept = {k: v for k, v in node.attrs.items() if k in ("exclusive", "reverse")}
             return e.rewrite(node, e("CumSum", data, given.reshape(()), **kept))
@@ -126,6 +135,43 @@ class ReplaceCumSum(Pass):
             dtype,
         )
         return self._count(scope, e, node, s) or self._sum(scope, e, node, s)
+
+    def _selected(self, scope: Scope, e: Emitter, node: gs.Node) -> Rewrite | Skip:
+        """The sums along every axis, and that one of them that the axis names."""
+        data, axis = node.inputs[:2]
+        shape, dtype = scope.shape(data), scope.dtype(data)
+        if not shape or dtype not in _TYPES:
+            return Skip(node, "the axis is known at run time only, and the rank of the data is not")
+        rank = len(shape)
+        if rank > 1 and not scope.refused(node):
+            return Skip(node, "the axis is known at run time only, which the target may take")
+        kept = {k: v for k, v in node.attrs.items() if k in ("exclusive", "reverse")}
+        flags = (bool(attribute(node, k, int, 0)) for k in ("exclusive", "reverse"))
+        exclusive, reverse = flags
+        stays = not self.everywhere and _takes_axis(scope, node, np.asarray(0, np.int64))
+        sums: list[gs.Tensor] = []
+        for k in range(rank):
+            if stays:
+                sums.append(e("CumSum", data, np.asarray(k, np.int64), **kept))
+                continue
+            made = _written(scope, e, forms.Sum(data, k, rank, exclusive, reverse, dtype))
+            if made is None:
+                return Skip(node, "the axis is known at run time only, and other sums are misread")
+            sums.append(made)
+        result = sums[0]
+        if rank > 1:
+            kind = scope.dtype(axis) or int(TensorProto.INT64)
+            front = e("Add", axis, e.const(rank, kind))
+            axis = e("Where", e("Less", axis, e.const(0, kind)), front, axis)
+        for k, one in enumerate(sums[1:], 1):
+            result = e("Where", e("Equal", axis, e.const(k, kind)), one, result)
+        rounds = forms.is_float(dtype) and not stays
+        return e.rewrite(
+            node,
+            result,
+            exactness=Exactness.ROUNDING if rounds else Exactness.EXACT,
+            note=f"the axis is known at run time only: all {rank} are summed" if rank > 1 else "",
+        )
 
     def _count(self, scope: Scope, e: Emitter, node: gs.Node, s: forms.Sum) -> Rewrite | None:
         value = uniform_value(scope, s.data)
@@ -185,7 +231,21 @@ def _takes_constant_axis(scope: Scope, node: gs.Node) -> bool:
     if scope.constness(node.inputs[1]) == "initializer":
         return False
     axis = scope.folded(node.inputs[1])
-    if axis is None or not scope.target.has_importer("CumSum"):
+    return axis is not None and _takes_axis(scope, node, axis)
+
+
+def _written(scope: Scope, e: Emitter, s: forms.Sum) -> gs.Tensor | None:
+    """A sum in other ops, None where the target has none for it."""
+    count = (scope.shape(s.data) or ())[s.axis]
+    if isinstance(count, int):
+        return forms.log_step(scope, e, s, count)
+    made = forms.masked_sum(scope, e, s)
+    return forms.truth_sum(scope, e, s) if made is None else made
+
+
+def _takes_axis(scope: Scope, node: gs.Node, axis: NDArray[np.generic]) -> bool:
+    """Whether the target takes the node with a constant axis."""
+    if not scope.target.has_importer("CumSum"):
         return False
     dtype = elem_type(axis.dtype)
     constant = TensorFacts("axis", dtype, (), "initializer", lambda: np.asarray(axis))

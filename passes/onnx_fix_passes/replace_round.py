@@ -6,61 +6,43 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-import onnx_graphsurgeon as gs
-from onnx import TensorProto
-
 from onnx_fix.contract import Mends, Pass, Rewrite, Skip, Stage
-from onnx_fix.emit import Emitter
+from onnx_fix.lower.rules.arithmetic import round_below_11
 from onnx_fix.scope import Scope
-from onnx_fix.target import TensorFacts
-from onnx_fix_passes._rounding import by_floor
-
-_FLOAT = int(TensorProto.FLOAT)
-_WHOLE_FROM: dict[int, float] = {_FLOAT: 2.0**23, int(TensorProto.FLOAT16): 2.0**10}
-"""From here on every number of the type is whole."""
+from onnx_fix_passes._by_rule import by_rule, is_taken
 
 
 @dataclass(frozen=True)
 class ReplaceRound(Pass):
-    """Write Round by Floor and Ceil, where the target lacks it.
+    """Write Round by Floor, where the target lacks it.
+
+    What is above Floor decides: more than a half rounds up, and so does a half where Floor is odd.
 
     Before:
         y = Round (x)
     After:
-        f = Floor (x); d = Sub (x, f)
-        late = Ceil (d - 0.5); early = Floor (d + 0.5)
-        r = f + late + (early - late) * (f - 2 * Floor (f / 2))
-        y = Where (Less (Abs (x), 8388608), r, x)
-    Exact:
-        Yes, up to the sign of zeros: halves go to the even neighbour, and large numbers, infinities
-        and NaNs stay. Left alone: other types than FP32 and FP16.
+        f = Floor (x)
+        above = Sub (x, f)
+        odd = Greater (Sub (f, Mul (Floor (Div (f, 2)), 2)), 0.5)
+        up = Or (Greater (above, 0.5), And (Not (Less (above, 0.5)), odd))
+        y = Add (f, Cast (up)), with the sign of x
+    Exact: yes. Every step is; infinities and NaN stay.
     Since: 0.2
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE
-    mends: ClassVar[tuple[Mends, ...]] = (
-        Mends("no_importer", "Round", "the numbers are FP32 or FP16"),
-    )
+    mends: ClassVar[tuple[Mends, ...]] = (Mends("no_importer", "Round", "the type is known"),)
 
     everywhere: bool = False
     """Also rewrite nodes that the target takes."""
 
     def sites(self, scope: Scope) -> Iterator[Rewrite | Skip]:
-        """Propose Floor and Ceil for every Round that the target refuses."""
+        """Propose a Floor for every Round that the target refuses."""
         for node in scope.nodes("Round"):
             if self.everywhere or scope.refused(node):
-                yield _site(scope, node)
-
-
-def _site(scope: Scope, node: gs.Node) -> Rewrite | Skip:
-    x = node.inputs[0]
-    dtype = scope.dtype(x) or scope.dtype(node.outputs[0])
-    if dtype is None:
-        return Skip(node, "the element type is not known")
-    like = TensorFacts("x", dtype)
-    if dtype not in _WHOLE_FROM or not scope.accepts("Floor", [like], outputs=[like]):
-        name = TensorProto.DataType.Name(dtype)
-        return Skip(node, f"there is no other form of a Round of {name}; cast it to FLOAT")
-    e = Emitter(scope)
-    fraction = e("Less", e("Abs", x), e.const(_WHOLE_FROM[dtype], dtype))
-    return e.rewrite(node, e("Where", fraction, by_floor(e, x, dtype), x))
+                x = node.inputs[0]
+                if is_taken(scope, x):
+                    yield by_rule(scope, node, round_below_11, opset=11)
+                else:
+                    name = scope.target.name
+                    yield Skip(node, f"{name} does not take '{x.name}' for its type or rank")

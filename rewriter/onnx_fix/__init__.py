@@ -17,16 +17,20 @@ _HOME = {
     "FixResult": "onnx_fix.api",
     "ModelPass": "onnx_fix.contract",
     "OnnxFixError": "onnx_fix.errors",
+    "Parts": "onnx_fix.parts",
     "Pass": "onnx_fix.contract",
     "Pipeline": "onnx_fix.pipeline",
     "Rewrite": "onnx_fix.contract",
     "Scope": "onnx_fix.scope",
     "Skip": "onnx_fix.contract",
+    "SplitResult": "onnx_fix.splitting",
     "Target": "onnx_fix.target",
     "fix": "onnx_fix.api",
     "load_target": "onnx_fix.target",
     "plan": "onnx_fix.api",
     "read_pipeline": "onnx_fix.pipeline",
+    "run_parts": "onnx_fix.parts",
+    "split": "onnx_fix.splitting",
 }
 
 if TYPE_CHECKING:
@@ -34,8 +38,10 @@ if TYPE_CHECKING:
     from onnx_fix.contract import Change, Exactness, ModelPass, Pass, Rewrite, Skip
     from onnx_fix.emit import Emitter
     from onnx_fix.errors import OnnxFixError
+    from onnx_fix.parts import Parts, run_parts
     from onnx_fix.pipeline import Pipeline, read_pipeline
     from onnx_fix.scope import Scope
+    from onnx_fix.splitting import SplitResult, split
     from onnx_fix.target import Target, load_target
 
 __all__ = [
@@ -45,16 +51,20 @@ __all__ = [
     "FixResult",
     "ModelPass",
     "OnnxFixError",
+    "Parts",
     "Pass",
     "Pipeline",
     "Rewrite",
     "Scope",
     "Skip",
+    "SplitResult",
     "Target",
     "fix",
     "load_target",
     "plan",
     "read_pipeline",
+    "run_parts",
+    "split",
 ]
 
 

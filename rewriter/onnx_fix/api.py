@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import onnx
+from numpy.typing import ArrayLike, NDArray
 from onnx import FunctionProto, ModelProto
 
 from onnx_fix import registry
 from onnx_fix.bisect import first_bad
 from onnx_fix.contract import Change, Exactness, PassResult
-from onnx_fix.engine import MOST_ROUNDS, Engine, Step
-from onnx_fix.errors import InternalError, ModelError, UsageError, VerificationError
-from onnx_fix.load import check_loaded, load_proto, opset_of, stored_tensors
+from onnx_fix.engine import MOST_ROUNDS
+from onnx_fix.errors import InternalError, UsageError, VerificationError
+from onnx_fix.job import Job, Observer, job_of
+from onnx_fix.load import opset_of
 from onnx_fix.lower.table import LOWEST
 from onnx_fix.model import Model
 from onnx_fix.pipeline import (
@@ -26,14 +29,15 @@ from onnx_fix.pipeline import (
     Pipeline,
     VerifySettings,
     read_pipeline,
+    with_freeze,
     with_max_count,
+    with_retype_io,
 )
 from onnx_fix.report import Report, blockers, source_name, summarise
 from onnx_fix.repro import write_repro
 from onnx_fix.save import external_files
 from onnx_fix.scope import node_label
 from onnx_fix.target import Target, choose_target
-from onnx_fix.weights import is_external
 
 if TYPE_CHECKING:
     from onnx_fix.check.finding import CheckFinding
@@ -43,7 +47,6 @@ PLUGIN_GROUP = "onnx_fix.plugins"
 """Entry point group of plugin collections: packages with ``reference_functions(opset)``."""
 
 Progress = Callable[[str], None]
-Observer = Callable[[Model, PassResult], None]
 
 
 def _silent(_message: str) -> None:
@@ -82,33 +85,6 @@ def planner_pipeline(target: Target, *, plugins: bool = True, opset: int | None 
     return Pipeline(target=target.name, passes=tuple(entries), opset=opset)
 
 
-@dataclass(frozen=True)
-class _Job:
-    """One rewriting job that can be run again up to some change, which bisection needs."""
-
-    proto: ModelProto
-    base_dir: Path | None
-    target: Target
-    steps: Sequence[Step]
-    rounds: int
-
-    def model(self) -> Model:
-        return Model(self.proto, self.base_dir, self.target)
-
-    def rewrite(
-        self, model: Model, limit: int | None = None, after_each: Observer | None = None
-    ) -> list[PassResult]:
-        engine = Engine(model, limit=limit, after_each=after_each)
-        return engine.run(self.steps, rounds=self.rounds)
-
-    def up_to(self, limit: int) -> Model:
-        """The model after the first ``limit`` changes."""
-        model = self.model()
-        if limit:
-            self.rewrite(model, limit)
-        return model
-
-
 def _observer(each: str, compare: _Comparison) -> Observer | None:
     """What is checked after every pass that changed something."""
     done: list[Change] = []
@@ -143,11 +119,14 @@ def fix(
     plugins: bool = True,
     opset: int | None = None,
     max_count: Mapping[str, int] | None = None,
+    freeze: Mapping[str, ArrayLike] | None = None,
+    retype_io: bool = False,
     verify: bool = True,
     inputs: str | Path | None = None,
     dims: Mapping[str, tuple[int, int, int]] | None = None,
     reference: ModelProto | str | Path | None = None,
     repro: str | Path | None = None,
+    base_dir: str | Path | None = None,
     progress: Progress = _silent,
 ) -> FixResult:
     """Rewrite a model for a TensorRT release.
@@ -162,12 +141,17 @@ def fix(
         max_count: The largest number of elements that a NonZero is to find, by the name of the
             node or of its output (``*``: all others). It changes the contract of the model: see
             the pass ``bound-non-zero``.
+        freeze: Inputs that become constants, with their values: arrays, numbers, lists of numbers,
+            or ``@FILE.npy``. The model has fewer inputs then: see the pass ``freeze-inputs``.
+        retype_io: Whether inputs and outputs of an element type that the target lacks get a wider
+            one (INT16 becomes INT32), which the caller then feeds: see the pass ``widen-types``.
         verify: Whether to compare the result with the original.
         inputs: A folder with the user's own feeds (npz or npy) for the comparison.
         dims: min, opt and max of symbolic dims, used for the sizes of the comparison.
         reference: Another export of the same network to compare with, for originals that cannot
             run themselves.
         repro: A new folder for a reproducer, written where the numbers differ.
+        base_dir: The folder of the external weights of a model in memory.
         progress: Is told what is going on, in a few words.
 
     Raises:
@@ -195,17 +179,23 @@ def fix(
         settings = settings.model_copy(
             update={"passes": with_max_count(settings.passes, max_count)}
         )
-    job, path = _job(model, chosen, settings, folder, plugins)
+    if freeze:
+        settings = settings.model_copy(update={"passes": with_freeze(settings.passes, freeze)})
+    if retype_io:
+        settings = settings.model_copy(update={"passes": with_retype_io(settings.passes)})
+    given_dir = None if base_dir is None else Path(base_dir)
+    job, path = job_of(model, chosen, settings, folder, plugins, given_dir)
     files = external_files(job.proto, job.base_dir)
     progress("looking at the model")
     fixed = job.model()
     _check_names(fixed, max_count or {})
+    frozen = job.frozen()
     before = blockers(fixed)
     whole = _in_the_way(fixed, path)
     progress("rewriting")
     checks = settings.verify
     ranges = dict(dims or {k: (d.min, d.opt, d.max) for k, d in settings.dims.items()})
-    compare = _Comparison(job, path, checks, inputs, ranges, reference)
+    compare = _Comparison(job, path, checks, inputs, ranges, reference, frozen)
     results = job.rewrite(fixed, after_each=_observer(checks.each, compare))
     report = Report(source_name(model), chosen, note, results, before)
     unchanged = not report.changes
@@ -244,38 +234,6 @@ def _in_the_way(model: Model, path: Path | None) -> list[CheckFinding]:
     return [f for f in model_findings(CheckContext(model, path)) if f.blocks]
 
 
-def _job(
-    model: ModelProto | str | Path,
-    target: Target,
-    settings: Pipeline,
-    folder: Path,
-    plugins: bool,
-) -> tuple[_Job, Path | None]:
-    path: Path | None = None
-    base_dir: Path | None = None
-    if isinstance(model, ModelProto):
-        proto = model
-        check_loaded(proto, "the model")
-        if any(is_external(t) for t in stored_tensors(proto)):
-            raise ModelError(
-                "the model keeps weights in other files, and a ModelProto does not say where; pass "
-                "the path of the model file"
-            )
-    else:
-        path = Path(model)
-        proto = load_proto(path)
-        base_dir = path.parent
-    steps = settings.steps(folder)
-    if not plugins:
-        steps = [_without_plugins(s) for s in steps]
-    return _Job(proto, base_dir, target, steps, settings.rounds), path
-
-
-def _without_plugins(step: Step) -> Step:
-    wanted = step.pass_.without_plugins
-    return replace(step, pass_=replace(step.pass_, **wanted)) if wanted else step
-
-
 def _used(settings: Pipeline, report: Report) -> Pipeline:
     """The pipeline with only those passes that changed something."""
     used = {c.pass_name for c in report.changes}
@@ -291,7 +249,7 @@ def reference_functions(opset: int) -> list[FunctionProto]:
     return bodies
 
 
-_ROUNDING_SLACK = 10.0
+ROUNDING_SLACK = 10.0
 """Factor on the default tolerances where a change declares that it rounds otherwise.
 
 The defaults allow for one reordered sum. What a deep network does to a difference of some units
@@ -300,7 +258,8 @@ split in two, which is rounding and nothing else.
 """
 
 
-def _rounds(changes: Sequence[Change]) -> bool:
+def rounds_otherwise(changes: Sequence[Change]) -> bool:
+    """Whether a change declares that it changes rounding."""
     return any(c.exactness is Exactness.ROUNDING for c in changes)
 
 
@@ -308,12 +267,13 @@ def _rounds(changes: Sequence[Change]) -> bool:
 class _Comparison:
     """Compares a rewritten model with the original of its job."""
 
-    job: _Job
+    job: Job
     path: Path | None
     settings: VerifySettings
     inputs: str | Path | None
     dims: Mapping[str, tuple[int, int, int]]
     reference: ModelProto | str | Path | None
+    frozen: Mapping[str, NDArray[np.generic]]
 
     def __call__(self, after: ModelProto, changes: Sequence[Change] = ()) -> Verification:
         from onnx_fix.verify import verify
@@ -328,10 +288,12 @@ class _Comparison:
             seed=self.settings.seed,
             rtol=self.settings.rtol,
             atol=self.settings.atol,
-            slack=_ROUNDING_SLACK if _rounds(changes) else 1.0,
+            slack=ROUNDING_SLACK if rounds_otherwise(changes) else 1.0,
             plugin_bodies=reference_functions(opset_of(self.job.proto.opset_import)),
             sizes=self.settings.sizes,
             padded=[p for change in changes for p in change.padded],
+            frozen=self.frozen,
+            retyped=[r for change in changes for r in change.retyped],
             reference=self.reference,
         )
 
@@ -346,7 +308,7 @@ def describe(change: Change) -> str:
 
 
 def _guilty(
-    job: _Job, report: Report, compare: _Comparison, repro: str | Path | None, progress: Progress
+    job: Job, report: Report, compare: _Comparison, repro: str | Path | None, progress: Progress
 ) -> str:
     """Name the change that made the numbers differ, and leave a reproducer where asked."""
     changes = report.changes
@@ -390,6 +352,8 @@ def plan(
     plugins: bool = True,
     opset: int | None = None,
     max_count: Mapping[str, int] | None = None,
+    freeze: Mapping[str, ArrayLike] | None = None,
+    retype_io: bool = False,
 ) -> Plan:
     """A dry run: the changes, skips and remaining blockers, without comparing or writing.
 
@@ -403,6 +367,8 @@ def plan(
         plugins=plugins,
         opset=opset,
         max_count=max_count,
+        freeze=freeze,
+        retype_io=retype_io,
         verify=False,
     )
     return Plan(result.report, result.pipeline)

@@ -51,6 +51,10 @@ class Assembler:
         self._import_domains(proto)
         return proto
 
+    def node(self, node: gs.Node) -> NodeProto:
+        """A node as it stands, with the graphs inside it; not to be changed."""
+        return self._node_proto(node)
+
     def _import_domains(self, model: ModelProto) -> None:
         """Import version 1 of every domain that new nodes are of and that is not imported yet.
 

@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 from onnx_fix.cli_check import register as register_check
 from onnx_fix.cli_errors import errors
 from onnx_fix.cli_explain import register as register_explain
+from onnx_fix.cli_split import register as register_split
 from onnx_fix.errors import UsageError
 
 if TYPE_CHECKING:
@@ -77,6 +78,23 @@ MaxCount = Annotated[
         "with padding and a count. Outputs change. May be repeated.",
     ),
 ]
+Freeze = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--freeze",
+        metavar="NAME=VALUE",
+        help="Make an input a constant: k=3, axes=[0,1] or w=@w.npy. The model has fewer inputs. "
+        "May be repeated.",
+    ),
+]
+RetypeIo = Annotated[
+    bool,
+    typer.Option(
+        "--retype-io",
+        help="Give inputs and outputs of an element type that the target lacks a wider one "
+        "(INT16: INT32). The caller feeds that.",
+    ),
+]
 NoPlugins = Annotated[
     bool, typer.Option("--no-plugins", help="Make no plugin nodes, plain ONNX only.")
 ]
@@ -109,6 +127,8 @@ def fix_command(
     no_plugins: NoPlugins = False,
     opset: Opset = None,
     max_count: MaxCount = None,
+    freeze: Freeze = None,
+    retype_io: RetypeIo = False,
     no_verify: Annotated[
         bool, typer.Option("--no-verify", help="Do not compare the result with the original.")
     ] = False,
@@ -143,6 +163,7 @@ def fix_command(
     """Rewrite MODEL for a TensorRT release and write the result. The default command."""
     with errors():
         from onnx_fix.api import fix
+        from onnx_fix.freezing import parse_freezes
         from onnx_fix.pipeline import parse_counts
         from onnx_fix.render import render_report
         from onnx_fix.save import check_output
@@ -156,6 +177,8 @@ def fix_command(
                 plugins=not no_plugins,
                 opset=opset,
                 max_count=parse_counts(max_count or ()),
+                freeze=parse_freezes(freeze or ()),
+                retype_io=retype_io,
                 verify=not no_verify,
                 inputs=inputs,
                 reference=reference,
@@ -178,6 +201,8 @@ def plan_command(
     no_plugins: NoPlugins = False,
     opset: Opset = None,
     max_count: MaxCount = None,
+    freeze: Freeze = None,
+    retype_io: RetypeIo = False,
     report: Annotated[
         Path | None, typer.Option("--report", help="Write the report as JSON to this file.")
     ] = None,
@@ -188,6 +213,7 @@ def plan_command(
     """Say what would be done and why, and write no model."""
     with errors():
         from onnx_fix.api import plan
+        from onnx_fix.freezing import parse_freezes
         from onnx_fix.pipeline import parse_counts
         from onnx_fix.render import render_report
 
@@ -198,6 +224,8 @@ def plan_command(
             plugins=not no_plugins,
             opset=opset,
             max_count=parse_counts(max_count or ()),
+            freeze=parse_freezes(freeze or ()),
+            retype_io=retype_io,
         )
         if report is not None:
             _write_text(report, json.dumps(made.report.to_dict(), indent=1) + "\n")
@@ -288,6 +316,7 @@ def _progress(quiet: bool) -> Iterator[Callable[[str], None]]:
 
 register_check(app)
 register_explain(app)
+register_split(app, _progress)
 
 
 def main() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
+from onnx import NodeProto
 
 from onnx_fix.scope import SMALL, is_standard
 from onnx_fix.target import facts
@@ -29,6 +31,7 @@ RANDOM = frozenset(
 """Ops whose result is not determined by their inputs (Dropout: in training mode)."""
 
 _EXPANDING = frozenset({"ConstantOfShape", "Expand", "Range", "Tile", "Resize", "Pad", "EyeLike"})
+_SIZES = frozenset({"Shape", "Size"})
 _MOST_NODES = 256
 
 
@@ -106,7 +109,8 @@ class Constness:
         return "foldable"
 
     def _is_fixed_shape(self, node: gs.Node) -> bool:
-        return bool(node.op == "Shape" and is_standard(node) and self._static(node.inputs[0]))
+        """Whether the node gives sizes that are all known: of the rank, Size asks no more."""
+        return bool(node.op in _SIZES and is_standard(node) and self._static(node.inputs[0]))
 
     def _static(self, tensor: gs.Tensor) -> bool:
         shape = self._model.type_of(tensor).shape
@@ -142,7 +146,7 @@ class Constness:
                 continue
             seen.add(id(node))
             stack.append((top, True))
-            if node.op != "Shape":
+            if not self._is_fixed_shape(node):
                 stack.extend((t, False) for t in node.inputs if t.name)
         if len(cone) <= _MOST_NODES:
             for node in cone:
@@ -153,10 +157,12 @@ class Constness:
         """Evaluate one node, or leave its outputs unknown."""
         for t in node.outputs:
             self._values.setdefault(id(t), None)
-        if node.op == "Shape" and self._static(node.inputs[0]):
-            dims = self._model.type_of(node.inputs[0]).shape or ()
+        if self._is_fixed_shape(node):
+            dims = np.asarray(self._model.type_of(node.inputs[0]).shape or (), dtype=np.int64)
             cut = slice(node.attrs.get("start", 0), node.attrs.get("end"))
-            self._values[id(node.outputs[0])] = np.asarray(dims[cut], dtype=np.int64)
+            self._values[id(node.outputs[0])] = (
+                dims[cut] if node.op == "Shape" else np.asarray(dims.prod(), dtype=np.int64)
+            )
             return
         if node.op in _EXPANDING and not all(self._small(t) for t in node.outputs):
             length = range_length(self, node) if node.op == "Range" else None
@@ -198,32 +204,65 @@ def evaluate(
     model: Model, node: gs.Node, feeds: dict[str, NDArray[np.generic]]
 ) -> list[NDArray[np.generic] | None]:
     """Run one node on values with ``onnx.reference``; Nones where it cannot."""
-    from onnx import TensorProto, ValueInfoProto, helper
-    from onnx.reference import ReferenceEvaluator
-
     proto = model.named_proto(node)
     if proto is None:
         return []
+    results = evaluate_proto(proto, feeds, model.scope_of(node).opset, model.proto.ir_version)
+    named = iter(results)
+    return [next(named) if t.name else None for t in node.outputs] if results else []
+
+
+NOT_EVALUATED = (
+    ArithmeticError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What the reference evaluator raises where it lacks an op or refuses the values."""
+
+
+def evaluate_proto(
+    proto: NodeProto, feeds: Mapping[str, NDArray[np.generic]], opset: int, ir_version: int
+) -> list[NDArray[np.generic]]:
+    """Run one node on values with ``onnx.reference``: its named outputs; none where it cannot."""
+    from onnx import TensorProto, helper
+    from onnx.reference import ReferenceEvaluator
+
     inputs = [
         helper.make_tensor_value_info(
             name, int(helper.np_dtype_to_tensor_dtype(value.dtype)), value.shape
         )
         for name, value in feeds.items()
     ]
-    outputs: list[ValueInfoProto] = [
-        helper.make_tensor_value_info(t.name, TensorProto.UNDEFINED, None)
-        for t in node.outputs
-        if t.name
+    outputs = [
+        helper.make_tensor_value_info(name, TensorProto.UNDEFINED, None)
+        for name in proto.output
+        if name
     ]
     graph = helper.make_graph([proto], "one", inputs, outputs)
-    single = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", model.scope_of(node).opset)]
-    )
-    single.ir_version = model.proto.ir_version
+    single = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+    single.ir_version = ir_version
     try:
-        results = ReferenceEvaluator(single).run(None, feeds)
-    except (TypeError, ValueError, IndexError, KeyError, RuntimeError, AttributeError):
-        # The reference evaluator lacks the op or refuses the values: nothing is known.
+        results = ReferenceEvaluator(single).run(None, dict(feeds))
+    except NOT_EVALUATED:
         return []
-    named = iter(results)
-    return [np.asarray(next(named)) if t.name else None for t in node.outputs]
+    return [np.asarray(value) for value in results]
+
+
+_SPELLED = {
+    "value_int": np.int64,
+    "value_ints": np.int64,
+    "value_float": np.float32,
+    "value_floats": np.float32,
+}
+
+
+def spelled(attributes: Mapping[str, object]) -> NDArray[np.generic] | None:
+    """The value of a Constant node that stands in its attributes as numbers, or None."""
+    for name, dtype in _SPELLED.items():
+        if isinstance(attributes.get(name), int | float | list):
+            return np.asarray(attributes[name], dtype=dtype)
+    return None

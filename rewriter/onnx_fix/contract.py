@@ -8,8 +8,10 @@ from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from onnx_fix.model import Model
@@ -74,6 +76,20 @@ class Padded:
     output: str
     axis: int
     counts: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Retyped:
+    """An input or output of the network whose element type is another from now on.
+
+    ``was`` and ``now`` are ``TensorProto.DataType`` numbers. ``now`` holds the numbers of ``was``,
+    or the same bits (UINT64 in INT64), or is less precise (DOUBLE in FLOAT).
+    """
+
+    name: str
+    is_input: bool
+    was: int
+    now: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +208,14 @@ class ModelPass(BasePass):
     It sees the model without its large weights, which are put back by name.
     """
 
+    def forecast(self, scope: Scope) -> Iterator[Rewrite | Skip]:
+        """What ``transform`` would do in a scope, for a check that applies nothing.
+
+        Only the old nodes, and the tensors that the new ones read, need be right. A pass that
+        claims findings defines it.
+        """
+        yield from ()
+
     def due(self, model: Model) -> bool:
         """Whether ``transform`` may find something to do in the model as it stands.
 
@@ -203,15 +227,36 @@ class ModelPass(BasePass):
         """The new model and what was done; the model as it is and no changes when none is due."""
         raise TypeError(f"{type(self).__name__} does not define transform()")
 
+    def made_of(self, model: Model) -> Transformed | None:
+        """What ``transform`` makes of the model as it stands; None where nothing is due.
+
+        A pass overrides it where to find out whether something is due is half the work.
+        """
+        return self.transform(model.skeleton(), model.target) if self.due(model) else None
+
+    def frozen_inputs(self, model: onnx.ModelProto) -> Mapping[str, NDArray[np.generic]]:
+        """The inputs of the original model that it makes constants, with their values.
+
+        Raises:
+            UsageError: an option asks for what the model does not have.
+        """
+        return {}
+
 
 @dataclass(frozen=True, slots=True)
 class Transformed:
-    """What a transformer of whole models made: one line per change, and what it declined."""
+    """What a transformer of whole models made: one line per change, and what it declined.
+
+    As for a rewrite, a change of the contract names in ``asked_by`` the option that asked for it,
+    and only such a one may change the element type of network inputs and outputs (``retyped``).
+    """
 
     model: onnx.ModelProto
     changes: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     exactness: Exactness = Exactness.EXACT
+    retyped: tuple[Retyped, ...] = ()
+    asked_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +273,7 @@ class Change:
     exactness: Exactness
     note: str = ""
     padded: tuple[Padded, ...] = ()
+    retyped: tuple[Retyped, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

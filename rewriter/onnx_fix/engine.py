@@ -21,6 +21,7 @@ from onnx_fix.contract import (
     Rewrite,
     Skip,
     Skipped,
+    Transformed,
 )
 from onnx_fix.errors import InternalError
 from onnx_fix.model import Model
@@ -123,16 +124,31 @@ class Engine:
     # -- transformers of whole models ------------------------------------------------------------
 
     def _model_pass(self, pass_: ModelPass) -> tuple[list[Change], list[Skipped]]:
-        if not pass_.due(self.model):
+        made = pass_.made_of(self.model)
+        if made is None:
             return [], []
-        made = pass_.transform(self.model.skeleton(), self.model.target)
+        _check_contract(pass_, made)
         if made.changes:
             self.model.replace(made.model)
-        changes = []
+        changes: list[Change] = []
         for line in made.changes:
             self.count += 1
-            changes.append(Change(self.count, pass_.name, "", (line,), (), (), (), made.exactness))
+            # Transformers are done as a whole, so their first change says what became of the ends.
+            ends = () if changes else made.retyped
+            exact = made.exactness
+            changes.append(
+                Change(self.count, pass_.name, "", (line,), (), (), (), exact, retyped=ends)
+            )
         return changes, list(made.skipped)
+
+
+def _check_contract(pass_: ModelPass, made: Transformed) -> None:
+    """Raise where a transformer changes the contract and no option asked for it."""
+    unasked = made.asked_by is None or pass_.is_default(made.asked_by)
+    if made.exactness is Exactness.CONTRACT and unasked:
+        raise InternalError(f"pass {pass_.name} changes the contract, and no option asked for it")
+    if made.retyped and made.exactness is not Exactness.CONTRACT:
+        raise InternalError(f"pass {pass_.name} changes the ends of the model without saying so")
 
 
 def _skipped(scope: Scope, node: gs.Node, reason: str) -> Skipped:

@@ -23,9 +23,9 @@ from onnx_fix.errors import ModelError
 from onnx_fix.load import opset_of, stored_tensors
 from onnx_fix.scope import STANDARD_DOMAINS, Scope, TypeInfo
 from onnx_fix.shape_values import ShapeValues
-from onnx_fix.target.facts import Constness
+from onnx_fix.target.facts import Constness, NodeFacts
 from onnx_fix.view import Reader
-from onnx_fix.weights import is_stub, stored_proto, stub_number
+from onnx_fix.weights import is_stub, retyped, stored_proto, stub_number
 
 if TYPE_CHECKING:
     from onnx_fix.target import Target, Verdict
@@ -108,6 +108,7 @@ class Model:
         self._types_stale = True
         self.verdicts: dict[int, Verdict] = {}
         """What the target said of nodes, by identity, as long as the graph is as it was."""
+        self._firsts: dict[tuple[str, str], NodeFacts | None] = {}
         self._const = constants.Constness(self)
 
     # -- what the engine tells us ----------------------------------------------------------------
@@ -119,6 +120,20 @@ class Model:
     def scope_of(self, node: gs.Node) -> Scope:
         """The scope that a node stands in."""
         return self._scope_of[id(node)]
+
+    def first_of(self, node: gs.Node) -> NodeFacts | None:
+        """What the target may know of the first node of the same op: in the main graph, if there is
+        one there, else in the first graph that has one."""
+        key = (node.op, node.domain or "")
+        if key not in self._firsts:
+            found = (
+                scope.facts(other)
+                for scope in self.scopes
+                for other in scope.graph.nodes
+                if self.alive(other) and (other.op, other.domain or "") == key
+            )
+            self._firsts[key] = next(found, None)
+        return self._firsts[key]
 
     def origin(self, node: gs.Node) -> NodeProto | None:
         """The proto that a node was read from or made as."""
@@ -139,6 +154,10 @@ class Model:
         del renamed.output[:]
         renamed.output.extend(outputs)
         return renamed
+
+    def whole_proto(self, node: gs.Node) -> NodeProto:
+        """The proto of a node as it stands, with the graphs inside it; not to be changed."""
+        return Assembler(self, None).node(node)
 
     def add_node(self, node: gs.Node, proto: NodeProto, scope: Scope) -> None:
         """Take in a new node with the proto that it will be saved as."""
@@ -175,15 +194,18 @@ class Model:
     def replace(self, skeleton: ModelProto) -> None:
         """Go on with what a transformer of whole models made of ``skeleton()``.
 
-        The bytes of heavy tensors are put back by name.
+        The bytes of heavy tensors are put back by name, and converted where the transformer gave a
+        tensor another element type.
         """
         proto = ModelProto()
         proto.CopyFrom(skeleton)
         for tensor in stored_tensors(proto):
             number = stub_number(tensor)
             if number is not None:
-                name = tensor.name
-                tensor.CopyFrom(self._stubbed[number])
+                name, dtype, stored = tensor.name, tensor.data_type, self._stubbed[number]
+                if dtype != stored.data_type:
+                    stored = retyped(stored, dtype, self.base_dir)
+                tensor.CopyFrom(stored)
                 tensor.name = name
         # Skeletons leave it out.
         proto.training_info.extend(self.proto.training_info)
@@ -223,6 +245,7 @@ class Model:
         """Shapes and constness have to be found anew: the engine says so after each pass."""
         self._types_stale = True
         self.verdicts.clear()
+        self._firsts.clear()
         self._const.reset()
 
     # -- what passes ask -------------------------------------------------------------------------
@@ -301,15 +324,7 @@ class Model:
         attrs = node.attrs
         if isinstance(attrs.get("value"), gs.Constant):
             return self.value(attrs["value"], limit=limit)
-        for name, dtype in (
-            ("value_int", np.int64),
-            ("value_ints", np.int64),
-            ("value_float", np.float32),
-            ("value_floats", np.float32),
-        ):
-            if isinstance(attrs.get(name), int | float | list):
-                return np.asarray(attrs[name], dtype=dtype)
-        return None
+        return constants.spelled(attrs)
 
     def folded(self, tensor: gs.Tensor) -> NDArray[np.generic] | None:
         """The value of a small tensor computed from constants alone, or None."""

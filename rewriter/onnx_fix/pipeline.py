@@ -9,6 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import onnx_graphsurgeon as gs
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
@@ -39,6 +40,13 @@ class NodeFilter(_Strict):
         return (not self.nodes or any(fnmatch.fnmatchcase(label, p) for p in self.nodes)) and (
             not self.ops or node.op in self.ops
         )
+
+
+def _plain(value: Any) -> Any:
+    """Arrays as nested lists, which a file can hold."""
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
 class PassEntry(_Strict):
@@ -130,7 +138,9 @@ class Pipeline(_Strict):
 
     def to_yaml(self) -> str:
         """The file that reads back as this pipeline; what has its default is left out."""
-        data = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        entries = [e.model_copy(update={"options": _plain(e.options)}) for e in self.passes]
+        written = self.model_copy(update={"passes": tuple(entries)})
+        data = written.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         data["version"] = self.version
         passes = [e["pass"] if set(e) == {"pass"} else e for e in data.get("passes", [])]
         ordered = {"version": self.version, **{k: v for k, v in data.items() if k != "version"}}
@@ -176,6 +186,45 @@ def with_max_count(
         return entry.model_copy(update={"options": options})
 
     return tuple(bounded(e) if e.name == BOUNDING else e for e in passes)
+
+
+FREEZING = "freeze-inputs"
+"""The pass that takes the values of inputs."""
+
+
+def with_freeze(
+    passes: tuple[PassEntry, ...], freeze: Mapping[str, object]
+) -> tuple[PassEntry, ...]:
+    """The passes with inputs made constants; the pass that does it is put first where it is
+    missing."""
+    if not freeze:
+        return passes
+    if all(e.name != FREEZING for e in passes):
+        passes = (PassEntry(name=FREEZING), *passes)
+
+    def freezing(entry: PassEntry) -> PassEntry:
+        known = entry.options.get("freeze") or {}
+        options = {**entry.options, "freeze": {**known, **freeze}}
+        return entry.model_copy(update={"options": options})
+
+    return tuple(freezing(e) if e.name == FREEZING else e for e in passes)
+
+
+WIDENING = "widen-types"
+"""The pass that changes the types of network inputs and outputs."""
+
+
+def with_retype_io(passes: tuple[PassEntry, ...]) -> tuple[PassEntry, ...]:
+    """The passes with inputs and outputs retyped; the pass that does it is put first where it is
+    missing."""
+    if all(e.name != WIDENING for e in passes):
+        passes = (PassEntry(name=WIDENING), *passes)
+    return tuple(
+        e.model_copy(update={"options": {**e.options, "retype_io": True}})
+        if e.name == WIDENING
+        else e
+        for e in passes
+    )
 
 
 def parse_counts(texts: Sequence[str]) -> dict[str, int]:

@@ -49,7 +49,7 @@ def render_report(
         doubtful = len(report.before) - refused
         more = f", and {doubtful} more that it may refuse" if doubtful else ""
         console.print(f"as it is, {report.target.name} refuses {refused} nodes{more}:")
-        _blockers(console, report.before, verbose)
+        render_blockers(console, report.before, verbose)
         console.print("what would be done:" if count else "no pass mends any of them")
     if count:
         _passes(console, report)
@@ -124,7 +124,9 @@ def _left(console: Console, report: Report, verbose: int) -> None:
         count = len(report.refused)
         left = "1 node is left" if count == 1 else f"{count} nodes are left"
         console.print(f"[bold]{left} that {target} refuses:[/]")
-        _blockers(console, report.refused, verbose)
+        render_blockers(console, report.refused, verbose)
+        if not any(b.scope for b in report.refused):
+            console.print("      onnx-fix split cuts the model there and lets the host run them")
     elif not report.doubtful and not report.whole:
         console.print(f"nothing is left that {target} is known to refuse")
     for finding in report.whole:
@@ -134,10 +136,11 @@ def _left(console: Console, report: Report, verbose: int) -> None:
         count = len(report.doubtful)
         which = "1 node" if count == 1 else f"{count} nodes"
         console.print(f"{which} of which nobody can say whether {target} takes it:")
-        _blockers(console, report.doubtful, verbose)
+        render_blockers(console, report.doubtful, verbose)
 
 
-def _blockers(console: Console, found: list[Blocker], verbose: int) -> None:
+def render_blockers(console: Console, found: list[Blocker], verbose: int) -> None:
+    """Print nodes that a target does not surely take, by their reason."""
     for group in by_reason(found):
         first = group[0]
         names = [f"{b.scope}:{b.node}" if b.scope else b.node for b in group]

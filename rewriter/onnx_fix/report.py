@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from onnx import TensorProto
+
 from onnx_fix import __version__
 from onnx_fix.contract import Change, PassResult, Skipped
 from onnx_fix.model import Model
@@ -152,6 +154,7 @@ def _change(change: Change) -> dict[str, Any]:
         "new": [{"node": n, "op": o} for n, o in zip(change.new, change.new_ops, strict=False)],
         "exactness": change.exactness.value,
         "note": change.note,
+        "what": "" if change.old_ops else change.old[0],
         "padded": [
             {
                 "output": p.output,
@@ -159,6 +162,15 @@ def _change(change: Change) -> dict[str, Any]:
                 "counts": [{"output": name, "most": most} for name, most in p.counts],
             }
             for p in change.padded
+        ],
+        "retyped": [
+            {
+                "name": r.name,
+                "is": "input" if r.is_input else "output",
+                "was": TensorProto.DataType.Name(r.was),
+                "now": TensorProto.DataType.Name(r.now),
+            }
+            for r in change.retyped
         ],
     }
 

@@ -115,7 +115,7 @@ def save(
         staged: list[tuple[Path, Path]] = []
         for number, (place, file) in enumerate(wanted.items()):
             temporary = staging / str(number)
-            _copy(file, temporary)
+            clone_or_copy(file, temporary)
             staged.append((temporary, place))
         temporary = staging / "model"
         temporary.write_bytes(data)
@@ -140,7 +140,7 @@ def _staging(folder: Path) -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _copy(source: Path, target: Path) -> None:
+def clone_or_copy(source: Path, target: Path) -> None:
     """Share the blocks where the file system can, else let the operating system copy.
 
     Neither hard nor symbolic links are made: onnx refuses to load weights through either.

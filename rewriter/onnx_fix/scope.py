@@ -167,6 +167,7 @@ class Scope:
             outputs=tuple(self._facts(t) for t in node.outputs),
             attributes=attrs,
             unresolved=refs,
+            first=lambda: self.model.first_of(node),
         )
 
     def _value(self, value: object) -> object:
@@ -228,6 +229,16 @@ class Scope:
         outputs: Sequence[TensorFacts | gs.Tensor] = (TensorFacts("y"),),
     ) -> bool:
         """Whether the target takes a node that is not there yet (not surely refused)."""
+        return self.proposed(op, inputs, attrs, outputs).status != "refused"
+
+    def proposed(
+        self,
+        op: str,
+        inputs: Sequence[TensorFacts | gs.Tensor],
+        attrs: Mapping[str, object] | None = None,
+        outputs: Sequence[TensorFacts | gs.Tensor] = (TensorFacts("y"),),
+    ) -> Verdict:
+        """What the target says of a node that is not there yet."""
 
         def as_facts(t: TensorFacts | gs.Tensor) -> TensorFacts:
             return t if isinstance(t, TensorFacts) else self._facts(t)
@@ -242,7 +253,7 @@ class Scope:
             outputs=tuple(as_facts(t) for t in outputs),
             attributes=dict(attrs or {}),
         )
-        return self.target.judge(facts).status != "refused"
+        return self.target.judge(facts)
 
 
 def node_label(node: gs.Node) -> str:

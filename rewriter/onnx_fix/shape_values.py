@@ -103,6 +103,14 @@ def _shape(values: ShapeValues, node: gs.Node) -> Value | None:
     return shape[slice(node.attrs.get("start", 0), node.attrs.get("end"))]
 
 
+def _size(values: ShapeValues, node: gs.Node) -> Value | None:
+    shape = values.info(node.inputs[0]).shape or ()
+    sizes = [d for d in shape if isinstance(d, int)]
+    if values.info(node.inputs[0]).shape is None or len(sizes) != len(shape):
+        return None
+    return (math.prod(sizes),)
+
+
 def _same(values: ShapeValues, node: gs.Node) -> Value | None:
     return values.value(node.inputs[0])
 
@@ -236,6 +244,7 @@ def _where(values: ShapeValues, node: gs.Node) -> Value | None:
 
 _FOLLOW: dict[str, Callable[[ShapeValues, gs.Node], Value | None]] = {
     "Shape": _shape,
+    "Size": _size,
     "Identity": _same,
     "Cast": _cast,
     "Gather": _gather,

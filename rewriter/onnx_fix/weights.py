@@ -90,6 +90,16 @@ def read_tensor(tensor: TensorProto, base_dir: Path | None) -> NDArray[np.generi
     return np.asarray(numpy_helper.to_array(loaded))
 
 
+def retyped(tensor: TensorProto, dtype: int, base_dir: Path | None) -> TensorProto:
+    """A tensor with its values in another element type.
+
+    Raises:
+        ModelError: as ``read_tensor``.
+    """
+    kind = onnx.helper.tensor_dtype_to_np_dtype(dtype)
+    return numpy_helper.from_array(read_tensor(tensor, base_dir).astype(kind), tensor.name)
+
+
 def stub(tensor: TensorProto, number: int) -> TensorProto:
     """A tensor of the same name, type and shape without its bytes, recognisable by a number."""
     light = TensorProto()

@@ -43,15 +43,22 @@ def parsed(nodes: str, more: str = "", functions: str = "") -> ModelProto:
 
 def said_and_done(model: Model) -> tuple[dict[str, str | None], dict[str, str | None]]:
     """For every finding that blocks or may: the pass that is named, and the first after whose run
-    it was gone (None: no pass). Without the lowering of the whole model, which is not foretold."""
-    said = {f.key: f.mended_by for f in node_findings(model) if f.severity is not Severity.WARNING}
+    it was gone (None: no pass). Without the lowering of the whole model, which is not foretold.
+    What only moves out of a branch gets another key: it is left out."""
+    found = [f for f in node_findings(model) if f.severity is not Severity.WARNING]
+    said = {f.key: f.mended_by for f in found}
+    kinds = {f.key: (f.code, f.op) for f in found}
     done: dict[str, str | None] = dict.fromkeys(said)
 
     def note(after: Model, result: PassResult) -> None:
         if result.changes:
-            left = {f.key for f in node_findings(after)}
-            for key in said.keys() - left:
-                done[key] = done[key] or result.pass_name
+            left = {f.key: (f.code, f.op) for f in node_findings(after)}
+            moved = {kind for key, kind in left.items() if key not in said}
+            for key in said.keys() - left.keys():
+                if done[key] is None and result.pass_name == "fold-if" and kinds[key] in moved:
+                    del said[key], done[key]
+                else:
+                    done[key] = done[key] or result.pass_name
 
     passes = [cls() for cls in default_order() if cls.name != "lower-opset"]
     Engine(model, after_each=note).run([Step(pass_) for pass_ in passes])

@@ -122,7 +122,7 @@ each_target = pytest.mark.parametrize("target", TARGETS)
 def test_the_fixtures_are_here() -> None:
     assert len(NAMES) >= 10
     files = [path for path in FIXTURES.iterdir() if path.is_file()]
-    assert sum(path.stat().st_size for path in files) < 6_000_000
+    assert sum(path.stat().st_size for path in files) < 7_000_000
     assert all(Path(f"{path_of(name)}.json").is_file() for name in NAMES)
 
 

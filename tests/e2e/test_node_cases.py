@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, numpy_helper
 from onnx.backend.test.case.test_case import TestCase
 from onnx.reference import ReferenceEvaluator
+from recorded import array
 
 from onnx_fix import fix
 from onnx_fix.api import reference_functions
@@ -55,12 +56,6 @@ def is_tensor_case(case: TestCase) -> bool:
         v.type.HasField("tensor_type") and v.type.tensor_type.elem_type != TensorProto.STRING
         for v in (*case.model.graph.input, *case.model.graph.output)
     )
-
-
-def array(recorded: object) -> NDArray[np.generic]:
-    if isinstance(recorded, TensorProto):
-        return np.asarray(numpy_helper.to_array(recorded))
-    return np.asarray(recorded)
 
 
 def problem(

@@ -195,3 +195,20 @@ def test_an_unknown_rank_is_refused() -> None:
     for value in (*proto.graph.input, *proto.graph.output):
         value.type.tensor_type.ClearField("shape")
     assert "rank of input 'x' is not known" in lower(proto, 10).refusals[0].reason
+
+
+def test_axes_up_to_the_rank_are_known_where_the_sizes_are_not(check: Check) -> None:
+    body = """
+        s = Shape(x) r = Size(s) one = Constant <value_int = 1> ()
+        axes = Range(one, r, one) y = ReduceMean(x, axes)
+    """
+    after = check(text(18, body, 3), 17, feeds(3, 1))
+    reduce = next(n for n in after.graph.node if n.op_type == "ReduceMean")
+    assert next(list(a.ints) for a in reduce.attribute if a.name == "axes") == [1, 2]
+
+
+def test_axes_that_a_caller_may_feed_are_not_written_in(refused: Refusal) -> None:
+    model = text(18, "y = ReduceMean(x, axes)", 3).replace(
+        "float[N,1,4] x", "float[N,1,4] x, int64[2] axes = {1, 2}"
+    )
+    assert "run time" in refused(model, 17)

@@ -102,6 +102,22 @@ def test_short_transforms(opset: int, body: str, constants: str, parts: int, che
     check(text, opset, feeds, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("opset", [16, 13, 9])
+@pytest.mark.parametrize("size", ["L", "20"])
+def test_short_transforms_with_a_window_at_run_time(opset: int, size: str, check: Check) -> None:
+    text = stft("(x, s, w)", more=", float[4] w").replace("float[N,L", f"float[N,{size}")
+    check(text, opset, [{"x": floats(2, 20, 1), "w": floats(4)}], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("opset", [19, 16, 9])
+@pytest.mark.parametrize("axis", [0, 1, -2])
+def test_an_axis_at_run_time(opset: int, axis: int, check: Check) -> None:
+    text = """<ir_version: 10, opset_import: ["": 20]>
+        g (float[2,5,3,2] x, int64 k) => (float[2,5,3,2] y) { y = DFT (x, , k) }"""
+    check(text, opset, [{"x": floats(2, 5, 3, 2), "k": np.asarray(axis)}], rtol=1e-4, atol=2e-5)
+
+
 def test_short_transforms_that_are_refused(refusal: Refusal) -> None:
-    assert "is computed at run time" in refusal(stft("(x, s, w)", more=", float[4] w"), 16)
+    assert "frame_length 'n' is comp" in refusal(stft("(x, s, , n)", more=", int64 n"), 16)
+    assert "the window 'w' is comp" in refusal(stft("(x, s, w)", more=", float[K] w"), 16)
     assert "no frame_length" in refusal(stft("(x, s)"), 16)

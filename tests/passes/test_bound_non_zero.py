@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import onnx
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from live_parser import rtx
 from numpy.typing import NDArray
 from onnx import ModelProto, helper, numpy_helper
 from onnx.backend.test.case.test_case import TestCase
@@ -32,14 +31,6 @@ from onnx_fix.verify import verify
 from onnx_fix_passes.bound_non_zero import BoundNonZero
 from onnx_fix_passes.lower_opset import LowerOpset
 from onnx_fix_passes.replace_cum_sum import ReplaceCumSum
-
-_spec = importlib.util.spec_from_file_location(
-    "rtx", Path(__file__).parents[2] / "benchmarks" / "rtx.py"
-)
-assert _spec is not None and _spec.loader is not None
-rtx = importlib.util.module_from_spec(_spec)
-sys.modules["rtx"] = rtx  # dataclasses look their own module up
-_spec.loader.exec_module(rtx)
 
 PADDINGS = ("repeat-last", "minus-one", "zero")
 RANDOM = np.random.default_rng(11)

@@ -8,15 +8,15 @@ from collections import Counter
 import numpy as np
 import onnx
 import pytest
+from judged import refused
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, numpy_helper
+from onnx import ModelProto, TensorProto
 from onnx.backend.test.case.test_case import TestCase
 from onnx.reference import ReferenceEvaluator
+from recorded import array
 
 from onnx_fix.contract import Exactness
-from onnx_fix.model import Model
 from onnx_fix.registry import default_order
-from onnx_fix.target import load_target
 from onnx_fix.testing import (
     assert_rewrites,
     assert_same_outputs,
@@ -38,11 +38,6 @@ def text(opset: int, signature: str, nodes: str) -> str:
 
 def floats(*shape: int, dtype: type[np.generic] = np.float32) -> NDArray[np.generic]:
     return RNG.standard_normal(shape).astype(dtype)
-
-
-def refused(model: ModelProto, target: str) -> list[str]:
-    view = Model(model, None, load_target(target))
-    return [n.op for s in view.scopes for n in s.graph.nodes if s.refused(n)]
 
 
 UNARY = [
@@ -284,14 +279,41 @@ def test_an_op_of_a_body_is_expanded_in_turn() -> None:
 # -- what is left alone ---------------------------------------------------------------------------
 
 
-def test_bodies_with_if() -> None:
-    model = text(
-        20,
-        "(float[N, 2, 3] x, int64[4] s) => (float[N, H, W, 2] y)",
-        "y = AffineGrid (x, s)",
+SCANNED = (
+    "(float[1, 3, 4] q, float[1, T, 4] k, float[1, 3, 6] v, float[1, 2, 2, 3] s) => "
+    "(float[1, 3, 6] y, float[1, 2, 2, 3] p)"
+)
+
+
+@pytest.mark.parametrize("target", ["trt-7.2", "trt-10.3", "rtx-1.7"])
+def test_a_body_with_a_scan_over_a_static_dim(target: str) -> None:
+    body = (
+        'y, p = LinearAttention <kv_num_heads = 2, q_num_heads = 2, update_rule = "linear"> '
+        "(q, k, v, s)"
     )
-    (reason,) = skip_reasons(PASS, model, target="trt-10.3")
-    assert "has an If or a Loop" in reason
+    model = onnx.parser.parse_model(text(27, SCANNED.replace("T", "3"), body))
+    fixed, _ = run_pass(PASS, model, target=target)
+    assert not {"LinearAttention", "Scan"} & set(ops(fixed))
+    random = np.random.default_rng(1)
+    feed = {
+        v.name: random.standard_normal([d.dim_value for d in v.type.tensor_type.shape.dim]).astype(
+            np.float32
+        )
+        for v in model.graph.input
+    }
+    assert_same_outputs(model, fixed, feed, exact=False, reference=True)
+
+
+def test_a_body_with_a_scan_over_a_dynamic_dim() -> None:
+    body = (
+        'y, p = LinearAttention <kv_num_heads = 2, q_num_heads = 2, update_rule = "linear"> '
+        "(q, k, v, s)"
+    )
+    signature = (
+        SCANNED.replace("T", "T").replace("1, 3, 4", "1, T, 4").replace("1, 3, 6", "1, T, 6")
+    )
+    (reason,) = skip_reasons(PASS, text(27, signature, body), target="trt-10.3")
+    assert "has an If, Loop or Scan: it goes over" in reason and "fix the dim" in reason
 
 
 def test_random_numbers() -> None:
@@ -352,12 +374,6 @@ def test_axes_that_the_target_does_not_read() -> None:
 
 
 # -- ONNX backend node tests ----------------------------------------------------------------------
-
-
-def array(recorded: object) -> NDArray[np.generic]:
-    if isinstance(recorded, TensorProto):
-        return np.asarray(numpy_helper.to_array(recorded))
-    return np.asarray(recorded)
 
 
 def outputs(model: ModelProto, feeds: Arrays) -> list[NDArray[np.generic]]:

@@ -78,6 +78,18 @@ def test_the_shape_of_a_static_tensor_is_a_constant() -> None:
     assert_rewrites(FoldConstants(), text, after=["Clip"], feeds=feeds)
 
 
+def test_the_rank_is_known_where_the_sizes_are_not() -> None:
+    text = f"""{HEAD} g (float[N, M] x) => (float[P, Q] y) {{
+        s = Shape (x)
+        r = Size (s)
+        f = Cast <to = 1> (r)
+        y = Clip (x, f)
+    }}"""
+    feeds = [{"x": np.arange(10, dtype=np.float32).reshape(2, 5)}]
+    fixed = assert_rewrites(FoldConstants(), text, after=["Clip"], feeds=feeds)
+    assert [numpy_helper.to_array(t).item() for t in fixed.graph.initializer] == [2.0]
+
+
 def test_what_depends_on_a_dynamic_dim_stays() -> None:
     text = f"""{HEAD} g (float[N, 5] x) => (float[N, 5] y) <int64 z = {{0}}> {{
         s = Shape (x)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from onnx import ModelProto, helper
+from inlining import HEAD, X, inlined, reasons, unchanged
+from onnx import helper
 
 from onnx_fix.errors import ModelError
 from onnx_fix.testing import (
@@ -17,8 +18,6 @@ from onnx_fix.testing import (
     run_reference,
 )
 from onnx_fix_passes.inline_functions import InlineFunctions
-
-HEAD = '<ir_version: 10, opset_import: ["" : 18, "my" : 1]>'
 
 SCALE = (
     HEAD
@@ -38,29 +37,6 @@ g (float[N] x) => (float[N] y, float[N] z) {
 }
 """
 )
-
-X = np.array([-1.5, 0.0, 2.0, 7.25], np.float32)
-
-
-def inlined(text: str | ModelProto, target: str = "trt-7.2", *, always: bool = False) -> ModelProto:
-    """The model after the pass: no calls left, and a second run changes nothing."""
-    fixed, results = run_pass(InlineFunctions(always=always), text, target=target)
-    assert results[0].changes
-    assert not results[-1].changes
-    return fixed
-
-
-def unchanged(text: str | ModelProto, target: str) -> None:
-    before = as_proto(text)
-    after, results = run_pass(InlineFunctions(), before, target=target)
-    assert after == before
-    assert not any(r.changes for r in results)
-
-
-def reasons(text: str | ModelProto, target: str) -> list[str]:
-    """The change lines, which say why."""
-    _, results = run_pass(InlineFunctions(), text, target=target)
-    return [c.old[0] for c in results[0].changes]
 
 
 # -- before 9.0 ------------------------------------------------------------------------------------

@@ -7,13 +7,12 @@ import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, numpy_helper
+from judged import refused
+from onnx import ModelProto, TensorProto
 from onnx.backend.test.case.test_case import TestCase
+from recorded import array
 
-from onnx_fix.model import Model
 from onnx_fix.registry import default_order
-from onnx_fix.target import load_target
 from onnx_fix.testing import (
     assert_rewrites,
     assert_same_outputs,
@@ -41,11 +40,6 @@ def arg(
 ) -> str:
     return f"""<ir_version: 8, opset_import: ["" : {opset}]>
     g ({dtype}{signature} x) => (int64{out} y) {{ y = {op} <{attributes}> (x) }}"""
-
-
-def refused(model: ModelProto, target: str) -> list[str]:
-    view = Model(model, None, load_target(target))
-    return [n.op for s in view.scopes for n in s.graph.nodes if s.refused(n)]
 
 
 @pytest.mark.parametrize("target", ["trt-7.0", "trt-7.2", "trt-8.0", "trt-8.5"])
@@ -219,9 +213,3 @@ def test_onnx_node_tests(node_cases: list[TestCase]) -> None:
             integers = {name: (x * 1000).astype(np.int32)}
             assert_same_outputs(whole, changed, integers)
     assert seen >= 8
-
-
-def array(recorded: object) -> NDArray[np.generic]:
-    if isinstance(recorded, TensorProto):
-        return np.asarray(numpy_helper.to_array(recorded))
-    return np.asarray(recorded)

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnx.backend.test.case.test_case import TestCase
+from recorded import array
+from sized import Shape, sized
 
 from onnx_fix.model import Model
 from onnx_fix.target import load_target
@@ -26,7 +28,6 @@ from onnx_fix_passes.replace_gather_nd import ReplaceGatherND
 PASS = ReplaceGatherND()
 ALWAYS = ReplaceGatherND(everywhere=True)
 RNG = np.random.default_rng(11)
-Shape = tuple[int | str, ...]
 
 
 def gather_nd(
@@ -54,10 +55,6 @@ def gather_nd(
         node.attribute.append(helper.make_attribute("batch_dims", batch))
     graph = helper.make_graph([node], "g", inputs, outputs, weights)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
-
-
-def sized(shape: Shape, sizes: dict[str, int]) -> tuple[int, ...]:
-    return tuple(d if isinstance(d, int) else sizes[d] for d in shape)
 
 
 def feed(
@@ -242,9 +239,3 @@ def test_onnx_node_tests(node_cases: list[TestCase]) -> None:
             feeds = dict(zip(names, map(array, given_), strict=True))
             np.testing.assert_array_equal(run_reference(fixed, feeds)[0], array(wanted[0]))
     assert seen >= 3
-
-
-def array(recorded: object) -> NDArray[np.generic]:
-    if isinstance(recorded, TensorProto):
-        return np.asarray(numpy_helper.to_array(recorded))
-    return np.asarray(recorded)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import onnx
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from live_parser import rtx
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 from onnx.backend.test.case.test_case import TestCase
@@ -36,14 +35,6 @@ EVERYWHERE = ReplaceGridSample(everywhere=True)
 PADDINGS = ("zeros", "border", "reflection")
 OLD_NAMES = {"linear": "bilinear", "cubic": "bicubic"}
 Shape = tuple[int | str | None, ...]
-
-_spec = importlib.util.spec_from_file_location(
-    "rtx", Path(__file__).parents[2] / "benchmarks" / "rtx.py"
-)
-assert _spec is not None and _spec.loader is not None
-rtx = importlib.util.module_from_spec(_spec)
-sys.modules["rtx"] = rtx  # dataclasses look their own module up
-_spec.loader.exec_module(rtx)
 
 
 def model_of(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, numpy_helper
 from onnx.backend.test.case.test_case import TestCase
+from recorded import array
 
 from onnx_fix.model import Model
 from onnx_fix.target import load_target
@@ -116,9 +116,3 @@ def test_onnx_node_tests(node_cases: list[TestCase]) -> None:
             feeds = {"x": array(given[0])}
             np.testing.assert_array_equal(run_reference(fixed, feeds)[0], array(wanted[0]))
     assert seen >= 3
-
-
-def array(recorded: object) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
-    if isinstance(recorded, TensorProto):
-        return np.asarray(numpy_helper.to_array(recorded))
-    return np.asarray(recorded)

@@ -6,8 +6,9 @@ import ml_dtypes
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto
 from onnx.backend.test.case.test_case import TestCase
+from recorded import array
 
 from onnx_fix.contract import Exactness
 from onnx_fix.model import Model
@@ -127,9 +128,3 @@ def test_onnx_node_tests(node_cases: list[TestCase]) -> None:
             feeds = {"x": array(given[0])}
             np.testing.assert_array_equal(run_reference(fixed, feeds)[0], array(wanted[0]))
     assert seen
-
-
-def array(recorded: object) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
-    if isinstance(recorded, TensorProto):
-        return np.asarray(numpy_helper.to_array(recorded))
-    return np.asarray(recorded)

@@ -7,12 +7,12 @@ import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from judged import refused
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnx.backend.test.case.test_case import TestCase
+from recorded import array
 
-from onnx_fix.model import Model
-from onnx_fix.target import load_target
 from onnx_fix.testing import (
     assert_rewrites,
     assert_same_outputs,
@@ -62,11 +62,6 @@ def pad(
     node = helper.make_node("Pad", names, ["y"], mode=mode)
     graph = helper.make_graph([node], "g", inputs, outputs, weights)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
-
-
-def refused(model: ModelProto, target: str) -> list[str]:
-    view = Model(model, None, load_target(target))
-    return [n.op for s in view.scopes for n in s.graph.nodes if s.refused(n)]
 
 
 def floats(*shape: int) -> NDArray[np.generic]:
@@ -261,9 +256,3 @@ def test_onnx_node_tests(node_cases: list[TestCase]) -> None:
             seen += 1
             np.testing.assert_array_equal(run_reference(fixed, values)[0], array(wanted[0]))
     assert seen >= 5
-
-
-def array(recorded: object) -> NDArray[np.generic]:
-    if isinstance(recorded, TensorProto):
-        return np.asarray(numpy_helper.to_array(recorded))
-    return np.asarray(recorded)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +9,15 @@ import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from judged import check_taken
+from live_parser import rtx
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnx.backend.test.case.test_case import TestCase
+from recorded import array
+from sized import Shape, sized
 
 from onnx_fix.contract import Exactness
-from onnx_fix.model import Model
-from onnx_fix.target import load_target
 from onnx_fix.testing import (
     assert_rewrites,
     assert_same_outputs,
@@ -32,15 +32,6 @@ from onnx_fix_passes.replace_scatter_elements import ReplaceScatterElements
 PASS = ReplaceScatterElements()
 ALWAYS = ReplaceScatterElements(everywhere=True)
 RNG = np.random.default_rng(5)
-Shape = tuple[int | str, ...]
-
-_spec = importlib.util.spec_from_file_location(
-    "rtx", Path(__file__).parents[2] / "benchmarks" / "rtx.py"
-)
-assert _spec is not None and _spec.loader is not None
-rtx = importlib.util.module_from_spec(_spec)
-sys.modules["rtx"] = rtx  # dataclasses look their own module up
-_spec.loader.exec_module(rtx)
 
 
 def scatter(
@@ -72,10 +63,6 @@ def scatter(
     graph = helper.make_graph([node], "g", inputs, outputs, weights)
     opset = opset or (18 if reduction else 11)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
-
-
-def sized(shape: Shape, sizes: dict[str, int]) -> tuple[int, ...]:
-    return tuple(d if isinstance(d, int) else sizes[d] for d in shape)
 
 
 def feed(
@@ -117,12 +104,6 @@ SIZES = [
     {"A": 6, "B": 2, "C": 2, "M": 0, "P": 2, "Q": 2},
     {"A": 3, "B": 2, "C": 2, "M": 2, "P": 0, "Q": 0},
 ]
-
-
-def check_taken(model: ModelProto, target: str) -> None:
-    view = Model(model, None, load_target(target))
-    verdicts = [(n.op, s.judge(n)) for s in view.scopes for n in s.graph.nodes]
-    assert not [v for v in verdicts if v[1].status != "supported"]
 
 
 @pytest.mark.parametrize("target", ["trt-7.0", "trt-7.2", "trt-8.0"])
@@ -484,9 +465,3 @@ def test_onnx_node_tests(node_cases: list[TestCase]) -> None:
             assert (have.dtype, have.shape) == (want.dtype, want.shape)
             np.testing.assert_allclose(have.astype(np.float64), want.astype(np.float64))
     assert seen >= 7
-
-
-def array(recorded: object) -> NDArray[np.generic]:
-    if isinstance(recorded, TensorProto):
-        return np.asarray(numpy_helper.to_array(recorded))
-    return np.asarray(recorded)

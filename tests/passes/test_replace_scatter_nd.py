@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +9,16 @@ import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from judged import check_taken
+from live_parser import rtx
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, helper, numpy_helper
 from onnx.backend.test.case.test_case import TestCase
+from recorded import array
+from sized import Shape, sized
 
 import onnx_fix
 from onnx_fix.contract import Exactness
-from onnx_fix.model import Model
-from onnx_fix.target import load_target
 from onnx_fix.testing import (
     assert_rewrites,
     assert_same_outputs,
@@ -33,15 +33,6 @@ from onnx_fix_passes.replace_scatter_nd import ReplaceScatterND
 PASS = ReplaceScatterND()
 ALWAYS = ReplaceScatterND(everywhere=True)
 RNG = np.random.default_rng(5)
-Shape = tuple[int | str, ...]
-
-_spec = importlib.util.spec_from_file_location(
-    "rtx", Path(__file__).parents[2] / "benchmarks" / "rtx.py"
-)
-assert _spec is not None and _spec.loader is not None
-rtx = importlib.util.module_from_spec(_spec)
-sys.modules["rtx"] = rtx  # dataclasses look their own module up
-_spec.loader.exec_module(rtx)
 
 
 def scatter_nd(
@@ -73,10 +64,6 @@ def scatter_nd(
     graph = helper.make_graph([node], "g", inputs, outputs, weights)
     opset = opset or (18 if reduction else 11)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
-
-
-def sized(shape: Shape, sizes: dict[str, int]) -> tuple[int, ...]:
-    return tuple(d if isinstance(d, int) else sizes[d] for d in shape)
 
 
 def feed(
@@ -129,12 +116,6 @@ SIZES = [
 def fits(shape: Shape, of_indices: Shape, sizes: dict[str, int]) -> bool:
     data, where = sized(shape, sizes), sized(of_indices, sizes)
     return int(np.prod(where[:-1])) <= int(np.prod(data[: where[-1]]))
-
-
-def check_taken(model: ModelProto, target: str) -> None:
-    view = Model(model, None, load_target(target))
-    verdicts = [(n.op, s.judge(n)) for s in view.scopes for n in s.graph.nodes]
-    assert not [v for v in verdicts if v[1].status != "supported"]
 
 
 @pytest.mark.parametrize("target", ["trt-7.0", "trt-7.2"])
@@ -456,9 +437,3 @@ def test_onnx_node_tests(node_cases: list[TestCase]) -> None:
             feeds = dict(zip(names, map(array, given_), strict=True))
             np.testing.assert_array_equal(run_reference(fixed, feeds)[0], array(wanted[0]))
     assert seen >= 5
-
-
-def array(recorded: object) -> NDArray[np.generic]:
-    if isinstance(recorded, TensorProto):
-        return np.asarray(numpy_helper.to_array(recorded))
-    return np.asarray(recorded)

@@ -77,12 +77,14 @@ IMAGE: Sequence[dict[str, tuple[str, Shape]]] = [{"x": ("f4", (1, 1, 2, 2))}]
 
 
 def arrays(given: dict[str, tuple[str, Shape]]) -> Feeds:
-    """Random values: integers around zero, masks, numbers of both signs."""
+    """Random integers around zero, masks, numbers of both signs; ``t`` is true, ``one`` is 1."""
     random = np.random.default_rng(7)
     made: dict[str, NDArray[Any]] = {}
     for name, (kind, shape) in given.items():
         if kind == "?":
             made[name] = random.random(shape) < 0.5
+        elif kind in ("t", "one"):
+            made[name] = np.ones(shape, np.bool_ if kind == "t" else np.float32)
         elif kind[0] in "iu":
             low, high = (0, 2) if kind[0] == "u" else (-4, 5)
             made[name] = random.integers(low, high, shape, dtype=kind)

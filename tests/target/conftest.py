@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -56,13 +57,17 @@ def build_node(
     opset: int = 17,
     domain: str = "",
     unresolved: tuple[str, ...] = (),
+    first: dict[str, object] | None = None,
     **attributes: object,
 ) -> NodeFacts:
-    """A node whose inputs are called x0, x1, ... and whose outputs y0, y1, ..."""
+    """A node whose inputs are called x0, x1, ... and whose outputs y0, y1, ...
+
+    ``first`` are the attributes of the first node of the op, on the same inputs.
+    """
     given = [tensor(f"x{index}", text) for index, text in enumerate(inputs)]
     texts = ("?",) * outputs if isinstance(outputs, int) else outputs
     made = [tensor(f"y{index}", text) for index, text in enumerate(texts)]
-    return NodeFacts(
+    node = NodeFacts(
         op=op,
         domain=domain,
         name=f"my_{op}",
@@ -73,6 +78,10 @@ def build_node(
         attributes=attributes,
         unresolved=frozenset(unresolved),
     )
+    if first is None:
+        return node
+    earlier = replace(node, name="first", outputs=(TensorFacts("earlier"),), attributes=first)
+    return replace(node, first=lambda: earlier)
 
 
 @pytest.fixture

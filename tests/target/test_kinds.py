@@ -153,6 +153,9 @@ CASES = [
          use("FP32[6]", "const INT64[2]=3,3")),
     Case("ignored_input", "Unsqueeze", "7.0", "7.2", use("FP32[2]", "const INT64[1]=0"),
          use("FP32[2]", axes=[0], opset=12)),
+    Case("differs_from_first", "CumSum", "10.8", "10.11",
+         use("FP32[2]", "const INT64[]=0", reverse=1, first={}),
+         use("FP32[2]", "const INT64[]=0", reverse=1, first={"reverse": 1})),
     Case("imported_as_loop", "CumSum", "8.0", "10.7", use("FP32[2]", "const INT64[]=0"), None),
     Case("input_must_be_absent", "Pad", "8.5", "9.3",
          use("FP32[2,2]", "const INT64[2]=0,1", "", "const INT64[1]=1", opset=18),
@@ -365,7 +368,7 @@ def test_general_facts_are_evaluated_or_explained() -> None:
     ["facts", "messages", "operators", "plugins", "releases", "restrictions", "trtexec"],
 )
 def test_data_files_name_known_levels_of_evidence(name: str) -> None:
-    levels = {"source", "header", "doc", "changelog", "probe", "inferred"}
+    levels = {"source", "header", "doc", "changelog", "probe", "report", "inferred"}
 
     def check(value: Any) -> None:
         if isinstance(value, dict):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import onnx_graphsurgeon as gs
 
-from onnx_fix.contract import BasePass, Pass, Rewrite, Skip
+from onnx_fix.contract import BasePass, ModelPass, Pass, Rewrite, Skip
 from onnx_fix.lower.node import since
 from onnx_fix.model import Model
 from onnx_fix.registry import default_order, menders
@@ -19,11 +19,11 @@ from onnx_fix.target import MISREAD, Finding
 class _Answer:
     """What a pass would do in one scope.
 
-    ``old`` are the nodes it rewrites, ``swept`` those that nobody reads then, ``left`` says why it
-    leaves others alone; nodes by identity.
+    ``old`` are the nodes it rewrites, with the ops of what it puts there; ``swept`` those that
+    nobody reads then, ``left`` says why it leaves others alone; nodes by identity.
     """
 
-    old: set[int] = field(default_factory=set)
+    old: dict[int, frozenset[str]] = field(default_factory=dict)
     swept: set[int] = field(default_factory=set)
     left: dict[int, str] = field(default_factory=dict)
 
@@ -51,6 +51,12 @@ class Mending:
         self._functions = {(f.domain, f.name) for f in model.proto.functions}
         self._answers: dict[tuple[int, type[BasePass]], _Answer] = {}
         self._order = default_order()
+        self._owners = {
+            id(inner): (scope, node)
+            for scope in model.scopes
+            for node in scope.graph.nodes
+            for inner in model.inner_scopes(node)
+        }
 
     def is_call(self, node: gs.Node) -> bool:
         """Whether the node calls a function that the model defines."""
@@ -60,6 +66,8 @@ class Mending:
         """Ask every pass that claims one of the findings of a scope."""
         seen: set[tuple[str, str, bool]] = set()
         for node, finding in judged:
+            if not seen:
+                self._prepare_around(scope)
             constant = finding.foldable or _is_constant(scope, node)
             if (finding.kind, node.op, constant) in seen:
                 continue
@@ -68,12 +76,36 @@ class Mending:
                 if claim.shown_by == "site" or (claim.shown_by == "constants" and constant):
                     self._answer(scope, cls)
 
+    def _prepare_around(self, scope: Scope) -> None:
+        """Ask the passes that claim something of the nodes that a graph stands in."""
+        while (owner := self._owners.get(id(scope))) is not None:
+            scope, node = owner
+            for cls in self._order:
+                if any(claim.op == node.op for claim in cls.mends):
+                    self._answer(scope, cls)
+
+    def _with_its_graph(self, scope: Scope, node: gs.Node) -> type[BasePass] | None:
+        """The pass that takes away the node that the graph of this one stands in.
+
+        Where it puts nodes of the same op there, this may be one of them.
+        """
+        while (owner := self._owners.get(id(scope))) is not None:
+            scope, outer = owner
+            for cls in self._order:
+                made = self._answers.get((id(scope), cls), _NOTHING).old.get(id(outer))
+                if made is not None and node.op not in made:
+                    return cls
+        return None
+
     def of(self, scope: Scope, node: gs.Node, finding: Finding) -> Mended:
         """The first pass in the default order that clears the finding, once prepared.
 
-        A node may also go because a rewrite of others leaves it without a reader; its findings go
-        with it, whatever the pass claims.
+        A node may also go because a rewrite of others leaves it without a reader, or takes away
+        the node whose graph it is in; its findings go with it, whatever the pass claims.
         """
+        around = self._with_its_graph(scope, node)
+        if around is not None:
+            return Mended(around.name)
         claims = dict(menders(finding.kind, node.op))
         reason = ""
         for cls in self._order:
@@ -94,7 +126,8 @@ class Mending:
                 return Mended(cls.name)
             if not reason and id(node) in answer.left:
                 reason = f"{cls.name} leaves it as the model stands: {answer.left[id(node)]}"
-        return Mended(None, reason or self._by_lowering(node, finding))
+        reason = reason or _by_freezing(scope, node, finding) or self._by_lowering(node, finding)
+        return Mended(None, reason)
 
     def _by_lowering(self, node: gs.Node, finding: Finding) -> str:
         """What may help where the node is newer than the release, or read by older rules."""
@@ -111,8 +144,21 @@ class Mending:
         key = (id(scope), cls)
         if key not in self._answers:
             pass_ = cls()
-            self._answers[key] = _ask(scope, pass_) if isinstance(pass_, Pass) else _Answer()
+            if isinstance(pass_, Pass | ModelPass):
+                self._answers[key] = _ask(scope, pass_.forecast(scope))
+            else:
+                self._answers[key] = _Answer()
         return self._answers[key]
+
+
+def _by_freezing(scope: Scope, node: gs.Node, finding: Finding) -> str:
+    """What helps where a network input must be constant: the user knows its value."""
+    if finding.kind not in ("input_must_be_constant", "must_be_constant"):
+        return ""
+    tensor = next((t for t in node.inputs if t.name and t.name == finding.tensor), None)
+    if tensor is None or scope.kind != "main" or not scope.model.is_input(tensor):
+        return ""
+    return f"but `--freeze {tensor.name}=...` makes the network input a constant of your choice"
 
 
 def _is_constant(scope: Scope, node: gs.Node) -> bool:
@@ -126,17 +172,19 @@ def _maker(scope: Scope, node: gs.Node, finding: Finding) -> gs.Node | None:
     return None if tensor is None else scope.producer(tensor)
 
 
-def _ask(scope: Scope, pass_: Pass) -> _Answer:
+def _ask(scope: Scope, proposed: Iterable[Rewrite | Skip]) -> _Answer:
     """What a pass proposes; a proposal changes nothing before the engine applies it."""
     answer = _Answer()
     rewrites: list[Rewrite] = []
-    for site in pass_.forecast(scope):
+    for site in proposed:
         if isinstance(site, Skip):
             answer.left[id(site.node)] = site.reason
         else:
             rewrites.append(site)
-    answer.old = {id(node) for rewrite in rewrites for node in rewrite.old}
-    answer.swept = _swept(scope, rewrites, answer.old)
+    for rewrite in rewrites:
+        made = frozenset(new.op for new in rewrite.new)
+        answer.old.update((id(node), made) for node in rewrite.old)
+    answer.swept = _swept(scope, rewrites, set(answer.old))
     return answer
 
 

@@ -23,12 +23,13 @@ from onnx import (
     numpy_helper,
 )
 
+from onnx_fix.constants import spelled
 from onnx_fix.load import opset_of
 from onnx_fix.lower.ir_version import lowered_ir_version
 from onnx_fix.lower.node import LowNode, Refused, since
 from onnx_fix.lower.table import LOWEST, table
 from onnx_fix.model import Model
-from onnx_fix.scope import STANDARD_DOMAINS, TypeInfo
+from onnx_fix.scope import STANDARD_DOMAINS, Scope, TypeInfo
 from onnx_fix.sign import sign
 from onnx_fix.target import default_target
 
@@ -125,6 +126,7 @@ class _Work:
         self._types: dict[Place, dict[str, TypeInfo]] = {}
         self._full: dict[Place, dict[str, onnx.TypeProto]] | None = None
         self._constants: dict[Place, dict[str, onnx.TensorProto | NodeProto]] = {}
+        self._scopes: dict[Place, Scope] = {}
         self._stuck: set[str] = set()
         self._stale = True
         self._take_in_graph((), proto.graph)
@@ -232,7 +234,11 @@ class _Work:
             seen |= {node.name} - {""}
 
     def _take_in_graph(self, place: Place, graph: GraphProto) -> None:
-        self._constants.setdefault(place, {}).update((t.name, t) for t in graph.initializer)
+        # From IR version 4 on, a caller may feed an initializer that is an input as well.
+        fed = {v.name for v in graph.input} if self.proto.ir_version >= 4 else set()
+        self._constants.setdefault(place, {}).update(
+            (t.name, t) for t in graph.initializer if t.name not in fed
+        )
         self._take_in(place, graph.node)
 
     def _take_in(self, place: Place, nodes: Iterable[NodeProto]) -> None:
@@ -315,6 +321,7 @@ class _Work:
         view = Model(self.proto, None, default_target())
         # Behind the scopes of the graph stand those of functions that nobody calls.
         for (place, _), scope in zip(_placed(self.proto.graph), view.scopes, strict=False):
+            self._scopes[place] = scope
             known = self._types.setdefault(place, {})
             for name, tensor in scope.tensors.items():
                 info = view.type_of(tensor)
@@ -325,9 +332,22 @@ class _Work:
         found = _seen_from(place, name, self._constants)
         if isinstance(found, NodeProto):
             return _constant(found)
-        if found is None or found.data_location == onnx.TensorProto.EXTERNAL:
+        if found is None:
+            return self._computed(place, name)
+        if found.data_location == onnx.TensorProto.EXTERNAL:
             return None
         return np.asarray(numpy_helper.to_array(found))
+
+    def _computed(self, place: Place, name: str) -> NDArray[np.generic] | None:
+        """What is computed from small constants and known sizes alone: axes as a Range, say."""
+        if self._stale:
+            self._infer()
+        for depth in range(len(place), -1, -1):
+            scope = self._scopes.get(place[:depth])
+            tensor = scope.tensors.get(name) if scope is not None else None
+            if scope is not None and tensor is not None:
+                return scope.folded(tensor)
+        return None
 
     def _fresh(self, base: str) -> str:
         name = base
@@ -355,15 +375,10 @@ def _state(value: ValueInfoProto, info: TypeInfo) -> None:
 
 
 def _constant(node: NodeProto) -> NDArray[np.generic] | None:
-    kinds = {"value_int": "int64", "value_ints": "int64"}
-    kinds |= {"value_float": "float32", "value_floats": "float32"}
-    for attribute in node.attribute:
-        value = onnx.helper.get_attribute_value(attribute)
-        if attribute.name == "value":
-            return np.asarray(numpy_helper.to_array(value))
-        if attribute.name in kinds:
-            return np.asarray(value, kinds[attribute.name])
-    return None
+    given = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    if "value" in given:
+        return np.asarray(numpy_helper.to_array(given["value"]))
+    return spelled(given)
 
 
 def _graphs(graph: GraphProto) -> Iterator[GraphProto]:

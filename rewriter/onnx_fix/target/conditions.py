@@ -133,15 +133,27 @@ def _uneven_split(condition: Condition, node: NodeFacts, _: Names) -> bool | Non
     parts = integer(attribute(node, "num_outputs"))
     if parts is None:
         return None if "num_outputs" in node.unresolved else False
-    tensor = given(node, condition["uneven_split"])
-    axis = integer(attribute(node, "axis", 0))
     if parts == 1:
         return False
+    size = _size_along_axis(node, condition["uneven_split"])
+    return None if size is None or parts <= 0 else size % parts != 0
+
+
+def _last_part_negative(condition: Condition, node: NodeFacts, _: Names) -> bool | None:
+    parts = integer(attribute(node, "num_outputs"))
+    size = _size_along_axis(node, condition["last_part_negative"])
+    if parts is None or parts <= 0 or size is None:
+        return False
+    return size - -(-size // parts) * (parts - 1) < 0
+
+
+def _size_along_axis(node: NodeFacts, index: int) -> int | None:
+    tensor, axis = given(node, index), integer(attribute(node, "axis", 0))
     if tensor is None or tensor.shape is None or axis is None:
         return None
     place = normalized(axis, len(tensor.shape))
     size = tensor.shape[place] if 0 <= place < len(tensor.shape) else None
-    return size % parts != 0 if isinstance(size, int) and parts > 0 else None
+    return size if isinstance(size, int) else None
 
 
 _FORMS: Mapping[str, Callable[[Condition, NodeFacts, Names], bool | None]] = {
@@ -158,5 +170,6 @@ _FORMS: Mapping[str, Callable[[Condition, NodeFacts, Names], bool | None]] = {
     "inside": _inside,
     "no_axes": _no_axes,
     "may_hold_zero": _may_hold_zero,
+    "last_part_negative": _last_part_negative,
     "uneven_split": _uneven_split,
 }

@@ -41,6 +41,10 @@ def _no_origin() -> Origin | None:
     return None
 
 
+def _alone() -> NodeFacts | None:
+    return None
+
+
 def _unproven(_size: int | None, _dim: tuple[str, int] | None) -> bool:
     return False
 
@@ -76,6 +80,7 @@ class NodeFacts:
     ``attributes`` holds decoded attribute values: int, float, str, list of those, ``TensorProto``,
     or another object for graphs. An attribute that refers to a function parameter is left out and
     named in ``unresolved``. ``opset`` is the version of the default domain that the model imports.
+    ``first`` gives the first node of the op in the network, None where that is not known.
     """
 
     op: str
@@ -87,6 +92,7 @@ class NodeFacts:
     outputs: tuple[TensorFacts, ...]
     attributes: Mapping[str, object]
     unresolved: frozenset[str] = frozenset()
+    first: Callable[[], NodeFacts | None] = _alone
 
     def with_attributes(self, attributes: Mapping[str, object]) -> NodeFacts:
         """The same node with other attributes."""

@@ -17,6 +17,7 @@ _WORDS_OF_EVIDENCE: Mapping[str, str] = {
     "doc": "NVIDIA's operator tables and documentation",
     "changelog": "NVIDIA's release notes",
     "probe": "a live TensorRT-RTX 1.7 parser",
+    "report": "public reports of users",
     "inferred": "inferred from neighbouring releases",
 }
 

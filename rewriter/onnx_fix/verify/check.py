@@ -11,9 +11,11 @@ from typing import Literal
 import ml_dtypes
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
-from onnx_fix.contract import Padded
+from onnx_fix.contract import Padded, Retyped
 from onnx_fix.errors import UsageError
+from onnx_fix.freezing import bound
 from onnx_fix.verify.compare import (
     Comparison,
     Tolerance,
@@ -26,9 +28,10 @@ from onnx_fix.verify.feeds import FeedMaker
 from onnx_fix.verify.padded import compare_padded
 from onnx_fix.verify.pair import Outcome, Pair, Side
 from onnx_fix.verify.result import Case, Verification, describe
+from onnx_fix.verify.retyped import Ends
 from onnx_fix.verify.runner import ORACLES, OracleName
 from onnx_fix.verify.sizes import Alternative, PlannedSizes, Profile, alternatives, plan
-from onnx_fix.verify.source import ModelSource, all_nodes, random_outputs
+from onnx_fix.verify.source import ChainSource, ModelSource, Source, all_nodes, random_outputs
 from onnx_fix.verify.user_feeds import find_user_feeds, read_case
 
 Model = onnx.ModelProto | str | Path
@@ -40,7 +43,7 @@ OracleChoice = Literal["auto", "onnxruntime", "onnx.reference"]
 
 def verify(
     before: Model,
-    after: Model,
+    after: Model | Sequence[Model],
     *,
     before_dir: str | Path | None = None,
     after_dir: str | Path | None = None,
@@ -57,6 +60,8 @@ def verify(
     oracle: OracleChoice = "auto",
     threads: int = 0,
     padded: Sequence[Padded] = (),
+    frozen: Mapping[str, NDArray[np.generic]] | None = None,
+    retyped: Sequence[Retyped] = (),
     progress: Progress | None = None,
 ) -> Verification:
     """Compare what two models compute, on random feeds or the user's own.
@@ -68,7 +73,8 @@ def verify(
 
     Args:
         before: The original, a model or a path. Neither it nor its folder is changed.
-        after: The rewritten model.
+        after: The rewritten model, or the models that stand for it, which run in this order, each
+            on inputs of ``before`` and outputs of those before it.
         before_dir: Folder of the original's external weights; a path's own folder by default.
         after_dir: The same for ``after``.
         reference: A model to compare against in place of ``before``, such as another export of the
@@ -88,6 +94,10 @@ def verify(
         threads: Threads within an operator; 0 leaves it to onnxruntime.
         padded: Outputs of ``after`` that are longer than the original's: only what their counts
             say is compared, and the counts themselves with the sizes in the original.
+        frozen: Inputs of ``before`` that are constants in ``after``, with the values: ``before``
+            is given these.
+        retyped: Inputs and outputs of ``after`` that are of another element type: it is fed the
+            same numbers in that type, and outputs are compared in it.
         progress: Told of each case before it runs.
 
     Raises:
@@ -95,18 +105,26 @@ def verify(
         UsageError: ``dims`` or ``inputs_dir`` do not suit the model.
     """
     original = ModelSource.of(before, before_dir, plugin_bodies)
-    fixed = ModelSource.of(after, after_dir, plugin_bodies)
+    fixed: Source
+    if isinstance(after, (onnx.ModelProto, str, Path)):
+        fixed = ModelSource.of(after, after_dir, plugin_bodies)
+    else:
+        fixed = ChainSource.of(after, original.proto, after_dir, plugin_bodies)
     expected = original
     if reference is not None:
         expected = ModelSource.of(reference, reference_dir, plugin_bodies)
         _check_interface(original, expected)
     names: tuple[OracleName, ...] = ORACLES if oracle == "auto" else (oracle,)
-    pair = Pair(Side(expected, threads), Side(fixed, threads), names)
-    judge = _Judge(expected, rtol, atol, slack, padded)
+    held = dict(frozen or {})
+    ends = Ends(retyped)
+    sides = Side(expected, threads, ends.original), Side(fixed, threads, ends.fixed)
+    pair = Pair(*sides, names, held)
+    judge = _Judge(expected, rtol, atol, slack, padded, ends)
     if inputs_dir is not None:
-        cases = _user_cases(original.proto, inputs_dir, pair, judge, progress)
+        cases = _user_cases(original.proto, inputs_dir, pair, judge, progress, held)
     else:
-        cases = _random_cases(original.proto, dims, sizes, seed, pair, judge, progress)
+        shaped = bound(original.proto, held) if held else original.proto
+        cases = _random_cases(shaped, dims, sizes, seed, pair, judge, progress, held)
     against = "original" if reference is None else "reference"
     return Verification(tuple(cases), seed, rtol, atol, against)
 
@@ -133,7 +151,9 @@ class _Judge:
         atol: float | None,
         slack: float,
         padded: Sequence[Padded],
+        ends: Ends,
     ) -> None:
+        self._ends = ends
         self._padded = {p.output: p for p in padded}
         self._counts = {name for p in padded for name, _ in p.counts}
         self._slack = slack
@@ -141,6 +161,7 @@ class _Judge:
         self._atol = atol
         self._narrowest = _narrowest_float(expected.proto)
         self._random = random_outputs(expected.proto)
+        self._stated = {v.name: _stated_shape(v) for v in expected.proto.graph.output}
 
     def compare(self, outcome: Outcome) -> tuple[Comparison, ...]:
         """Compare output by output, and let go of each when done.
@@ -158,6 +179,7 @@ class _Judge:
                 continue
             got = outcome.actual.pop(name)
             limits = self._tolerance(wanted)
+            wanted, limits = self._ends.output(name, wanted, limits)
             if name in self._padded:
                 compared = compare_padded(self._padded[name], wanted, got, counts, limits)
             else:
@@ -167,6 +189,23 @@ class _Judge:
             found.append(compared)
         found += [missing(name, "the original has no such output") for name in extra]
         return tuple(found)
+
+    def excluded(self, comparisons: Sequence[Comparison]) -> str:
+        """Why the model itself excludes the feeds; empty where it does not.
+
+        An input that decides a shape may be left only one value by the shape that the model states
+        of its output. With another value the original gives what it says it never does; where that
+        is all that differs, nothing is shown.
+        """
+        said = []
+        for found in (c for c in comparisons if not c.ok):
+            stated = self._stated.get(found.output)
+            if stated is None or not found.dtype_equal or found.shape_equal:
+                return ""
+            if not _fits(found.shape, stated) or _fits(found.expected_shape, stated):
+                return ""
+            said.append(f"the original gives '{found.output}' a shape that it does not state")
+        return "; ".join(said)
 
     def _tolerance(self, wanted: object) -> Tolerance | None:
         while isinstance(wanted, list) and wanted:
@@ -182,6 +221,21 @@ class _Judge:
             limits.rtol * self._slack if self._rtol is None else self._rtol,
             limits.atol * self._slack if self._atol is None else self._atol,
         )
+
+
+def _stated_shape(value: onnx.ValueInfoProto) -> tuple[int | None, ...] | None:
+    """The sizes that a model states of an output, None where one is left open."""
+    kind = value.type.tensor_type
+    if not value.type.HasField("tensor_type") or not kind.HasField("shape"):
+        return None
+    return tuple(d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim)
+
+
+def _fits(shape: tuple[int, ...] | None, stated: tuple[int | None, ...]) -> bool:
+    """Whether a shape is one of those stated."""
+    if shape is None or len(shape) != len(stated):
+        return False
+    return all(s is None or s == size for size, s in zip(shape, stated, strict=True))
 
 
 def _form_only(compared: Comparison) -> Comparison:
@@ -219,6 +273,10 @@ def _judged(case: Case, judge: _Judge, outcome: Outcome) -> Case:
         )
         return replace(case, status=status, oracle=outcome.oracle, message=outcome.message)
     comparisons = judge.compare(outcome)
+    # The user's own feeds are what the model is for, whatever it states.
+    excluded = "" if case.source else judge.excluded(comparisons)
+    if excluded:
+        return replace(case, status="original failed", oracle=outcome.oracle, message=excluded)
     faults = [describe(comparison) for comparison in comparisons if not comparison.ok]
     return replace(
         case,
@@ -235,6 +293,7 @@ def _user_cases(
     pair: Pair,
     judge: _Judge,
     progress: Progress | None,
+    frozen: Mapping[str, NDArray[np.generic]],
 ) -> Iterable[Case]:
     found = find_user_feeds(inputs_dir)
     broken = pair.load_failure()
@@ -242,7 +301,7 @@ def _user_cases(
         if progress:
             progress(number, len(found), user_case.name)
         start = time.perf_counter()
-        feeds = read_case(user_case, model)
+        feeds = read_case(user_case, model, frozen)
         blank = Case(user_case.name, {}, str(user_case.path), None, "", "equal")
         case = _judged(blank, judge, pair.run(feeds))
         if case.status == "original failed" and broken is None and pair.has_fallback:
@@ -260,9 +319,10 @@ def _random_cases(
     pair: Pair,
     judge: _Judge,
     progress: Progress | None,
+    frozen: Mapping[str, NDArray[np.generic]],
 ) -> Iterator[Case]:
     planned = plan(model, dims, count)
-    runner = _RandomRun(model, dims, pair, judge)
+    runner = _RandomRun(model, dims, pair, judge, frozen)
     for number, sizes in enumerate(planned):
         if progress:
             progress(number, len(planned), _label(sizes.sizes))
@@ -277,13 +337,19 @@ class _RandomRun:
     """Random feeds, set of sizes after set; remembers which sizes the original takes."""
 
     def __init__(
-        self, model: onnx.ModelProto, dims: Profile | None, pair: Pair, judge: _Judge
+        self,
+        model: onnx.ModelProto,
+        dims: Profile | None,
+        pair: Pair,
+        judge: _Judge,
+        frozen: Mapping[str, NDArray[np.generic]],
     ) -> None:
         self._model = model
         self._dims = dims
         self._pair = pair
         self._judge = judge
         self._maker = FeedMaker(model)
+        self._frozen = frozen
         self._broken = pair.load_failure()
         self._rule: tuple[str, ...] | None = None
         self._second_helps = pair.has_fallback and self._broken is None
@@ -312,7 +378,7 @@ class _RandomRun:
     def _try(self, sizes: Mapping[str, int], seed: int, pair: Pair | None = None) -> Case:
         case = Case(_label(sizes), dict(sizes), None, seed, "", "equal")
         try:
-            feeds = self._maker.make(sizes, seed)
+            feeds = {**self._maker.make(sizes, seed), **self._frozen}
         except UsageError as error:
             return replace(case, status="original failed", message=str(error))
         return _judged(case, self._judge, self._broken or (pair or self._pair).run(feeds))

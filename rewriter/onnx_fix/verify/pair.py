@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from onnx_fix.verify.feeds import Value
 from onnx_fix.verify.runner import Oracle, OracleName, RunError, open_oracle
-from onnx_fix.verify.source import ModelSource
+from onnx_fix.verify.source import Source
+
+
+def _as_they_are(feeds: Mapping[str, Value]) -> Mapping[str, Value]:
+    return feeds
 
 
 class Side:
-    """One model and the oracles opened for it so far."""
+    """One model and the oracles opened for it so far; ``feeds`` says what it is fed of a case."""
 
-    def __init__(self, source: ModelSource, threads: int) -> None:
+    def __init__(
+        self,
+        source: Source,
+        threads: int,
+        feeds: Callable[[Mapping[str, Value]], Mapping[str, Value]] = _as_they_are,
+    ) -> None:
         self.source = source
+        self._feeds = feeds
         self._threads = threads
         self._opened: dict[OracleName, Oracle | RunError] = {}
 
@@ -32,7 +42,7 @@ class Side:
         return found
 
     def run(self, name: OracleName, feeds: Mapping[str, Value]) -> dict[str, Any]:
-        return self.load(name).run(feeds)
+        return self.load(name).run(self._feeds(feeds))
 
 
 @dataclass(slots=True)
@@ -49,10 +59,17 @@ class Outcome:
 class Pair:
     """Both models, run by the same oracle wherever one can run both."""
 
-    def __init__(self, expected: Side, fixed: Side, names: Sequence[OracleName]) -> None:
+    def __init__(
+        self,
+        expected: Side,
+        fixed: Side,
+        names: Sequence[OracleName],
+        frozen: Collection[str] = (),
+    ) -> None:
         self._expected = expected
         self._fixed = fixed
         self._names = names
+        self._frozen = frozenset(frozen)
 
     @property
     def has_fallback(self) -> bool:
@@ -61,7 +78,7 @@ class Pair:
 
     def fallback(self) -> Pair:
         """Return the same models as the last oracle alone sees them."""
-        return Pair(self._expected, self._fixed, self._names[-1:])
+        return Pair(self._expected, self._fixed, self._names[-1:], self._frozen)
 
     def load_failure(self) -> Outcome | None:
         """Return the failure of an original that no oracle loads."""
@@ -79,7 +96,8 @@ class Pair:
 
     def run(self, feeds: Mapping[str, Value]) -> Outcome:
         """Run both, the original first."""
-        wrong = self._interface_fault(feeds)
+        left = self._left(feeds)
+        wrong = self._interface_fault(left)
         messages: list[str] = []
         mixed: Outcome | None = None
         for name in self._names:
@@ -94,7 +112,7 @@ class Pair:
             if wrong:
                 return replace(outcome, failed="fixed", message=wrong, expected={})
             try:
-                outcome.actual = self._fixed.run(name, feeds)
+                outcome.actual = self._fixed.run(name, left)
             except RunError as error:
                 outcome.failed, outcome.message = "fixed", str(error)
                 if error.lacks_kernel and name != self._names[-1]:
@@ -103,7 +121,13 @@ class Pair:
             return outcome
         if mixed is None:
             return Outcome(name, "original", "; ".join(messages))
-        return self._run_mixed(mixed, feeds)
+        return self._run_mixed(mixed, left)
+
+    def _left(self, feeds: Mapping[str, Value]) -> Mapping[str, Value]:
+        """The feeds of the fixed model: without the inputs that are constants in it."""
+        inputs = self._fixed.source.inputs()
+        gone = self._frozen.difference(inputs)
+        return {name: value for name, value in feeds.items() if name not in gone}
 
     def _run_mixed(self, outcome: Outcome, feeds: Mapping[str, Value]) -> Outcome:
         """onnxruntime has run the original alone: the reference may still run the fixed model."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 
 from onnx_fix.errors import ModelError
-from onnx_fix.verify.symbols import fed_inputs
+from onnx_fix.verify.symbols import fed_inputs, input_dims
 
 _FUNCTIONS_SINCE_IR = 8
 
@@ -63,6 +63,53 @@ class ModelSource:
     def outputs(self) -> tuple[str, ...]:
         """Names of the graph outputs, in order."""
         return tuple(value.name for value in self.proto.graph.output)
+
+
+@dataclass(frozen=True, slots=True)
+class ChainSource:
+    """Models that run one after the other, each on what was fed or an earlier one has made."""
+
+    links: tuple[ModelSource, ...]
+    given: tuple[str, ...]
+    """Names of the inputs that must be fed."""
+    wanted: tuple[str, ...]
+    """Names of the tensors that come out in the end; one of the inputs may be among them."""
+    declared: Mapping[str, tuple[int | str, ...]]
+    """The dims of what is fed and of what goes between the models, where they are declared."""
+
+    @classmethod
+    def of(
+        cls,
+        models: Sequence[onnx.ModelProto | str | Path],
+        whole: onnx.ModelProto,
+        base_dir: str | Path | None = None,
+        plugin_bodies: Sequence[onnx.FunctionProto] = (),
+    ) -> ChainSource:
+        """Take models that stand for ``whole`` together; the rest is as in `ModelSource.of`.
+
+        Raises:
+            ModelError: A file cannot be read or is no ONNX model.
+        """
+        links = tuple(ModelSource.of(model, base_dir, plugin_bodies) for model in models)
+        made = {name for link in links for name in link.outputs()}
+        given = {name for link in links for name in link.inputs()} - made
+        ends = tuple(value.name for value in whole.graph.output)
+        # An input that no link reads may be fed all the same.
+        fed = tuple(v.name for v in fed_inputs(whole))
+        entering = [*fed_inputs(whole), *(v for link in links for v in fed_inputs(link.proto))]
+        declared = {v.name: dims for v in entering if (dims := input_dims(v)) is not None}
+        return cls(links, (*fed, *sorted(given - set(fed))), ends, declared)
+
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the inputs that must be fed."""
+        return self.given
+
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the tensors that come out in the end."""
+        return self.wanted
+
+
+Source = ModelSource | ChainSource
 
 
 def _read(path: Path) -> onnx.ModelProto:

@@ -70,15 +70,19 @@ def load_user_feeds(
         yield case.name, read_case(case, model)
 
 
-def read_case(case: UserCase, model: onnx.ModelProto) -> dict[str, Value]:
+def read_case(
+    case: UserCase, model: onnx.ModelProto, frozen: Mapping[str, NDArray[np.generic]] | None = None
+) -> dict[str, Value]:
     """Read one case and check it against the inputs that ``model`` declares.
 
     Dims with the same symbol must agree within the case. Arrays of type bfloat16 and float8, which
-    numpy files keep as raw bytes, are taken by their width.
+    numpy files keep as raw bytes, are taken by their width. An input in ``frozen`` may be left
+    out, and has no other value.
 
     Raises:
         UsageError: A file cannot be read; an input is missing or unknown; a dtype or shape is not
-            the declared one. The message names file, input, and what was expected.
+            the declared one; a frozen input has another value. The message names file, input, and
+            what was expected.
     """
     arrays = _read(case.path)
     inputs = fed_inputs(model)
@@ -92,6 +96,10 @@ def read_case(case: UserCase, model: onnx.ModelProto) -> dict[str, Value]:
             known = ", ".join(value.name for value in inputs) or "none"
             raise UsageError(f"{case.path}: the model has no input '{key}'; it has: {known}")
         feeds[by_key[key]] = array
+    for name, fixed in (frozen or {}).items():
+        if name in feeds and not np.array_equal(feeds[name], fixed):
+            raise UsageError(f"{case.path}: input '{name}' has not the value it is frozen to")
+        feeds[name] = fixed
     sizes: dict[str, int] = {}
     opaque = symbols(model)
     for value in inputs:
@@ -99,7 +107,8 @@ def read_case(case: UserCase, model: onnx.ModelProto) -> dict[str, Value]:
             raise UsageError(f"{case.path}: holds no '{value.name}', expected {_expected(value)}")
         given = feeds[value.name]
         assert not isinstance(given, list)
-        feeds[value.name] = _check(case.path, value, given, sizes, opaque)
+        where = f"{case.path}: input '{value.name}'"
+        feeds[value.name] = check_array(where, value, given, sizes, opaque)
     for value in inputs:
         _check_computed(case.path, value, feeds[value.name], sizes)
     return feeds
@@ -133,14 +142,18 @@ def _expected(value: onnx.ValueInfoProto) -> str:
     return f"{'string' if dtype == 'object' else dtype} of {shape}"
 
 
-def _check(
-    path: Path,
+def check_array(
+    where: str,
     value: onnx.ValueInfoProto,
     array: NDArray[np.generic],
     sizes: dict[str, int],
     opaque: Mapping[str, object],
 ) -> NDArray[np.generic]:
-    where = f"{path}: input '{value.name}'"
+    """An array of the declared type and shape; ``sizes`` takes the symbols met so far.
+
+    Raises:
+        UsageError: it is of another type or shape; ``where`` stands for it in the message.
+    """
     found = tensor_type(value.type)
     if not value.type.HasField("tensor_type") or found is None or found.elem_type not in DTYPES:
         raise UsageError(f"{where} is no tensor that a numpy file can hold")

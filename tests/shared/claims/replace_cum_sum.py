@@ -11,6 +11,15 @@ FOLDED = "k = Constant <value = int64 {-1}> () axis = Neg (k) y = CumSum (x, axi
 
 
 CASES: dict[tuple[str, str, str], Case] = {
+    ("replace-cum-sum", "differs_from_first", "CumSum"): of_text(
+        13,
+        "(float[3, 4] x) => (float[3, 4] a, float[3, 4] b)",
+        "i = Constant <value = int64 {0}> () k = Constant <value = int64 {1}> () "
+        "a = CumSum (x, i) b = CumSum (x, k)",
+        "trt-10.10",
+        [{"x": ("f4", (3, 4))}],
+        tolerance=ROUNDED,
+    ),
     ("replace-cum-sum", "input_must_be_constant", "CumSum"): of_text(
         13,
         "(float[2, 3] x) => (float[2, 3] y)",

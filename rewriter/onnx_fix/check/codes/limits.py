@@ -19,6 +19,15 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "Use a form of fixed size in the network: a mask in place of a list of indices, TopK "
             "with a bound in place of NonZero.",
         ),
+        "differs_from_first": Code(
+            "OF704",
+            "differs-from-first",
+            "the node may be computed as another one of its op",
+            "Users report that an engine with several cumulative sums along different axes, or in "
+            "different directions, gives the results of one of them for all, without a message. "
+            "Sums that are alike in both are right.",
+            "Let onnx-fix write the later ones in other ops, or take a release that is not named.",
+        ),
         "fixed_padded_output": Code(
             "OF702",
             "fixed-padded-output",

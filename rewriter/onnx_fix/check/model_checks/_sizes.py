@@ -10,6 +10,7 @@ from fractions import Fraction
 import onnx_graphsurgeon as gs
 
 from onnx_fix.model import Model
+from onnx_fix.op_names import BROADCASTING
 from onnx_fix.scope import Scope, attribute, is_standard
 
 
@@ -45,33 +46,6 @@ class Frozen:
 
 
 _ONE = Size(Fraction(1))
-_BROADCASTING = frozenset(
-    {
-        "Add",
-        "And",
-        "BitwiseAnd",
-        "BitwiseOr",
-        "BitwiseXor",
-        "Div",
-        "Equal",
-        "Greater",
-        "GreaterOrEqual",
-        "Less",
-        "LessOrEqual",
-        "Max",
-        "Mean",
-        "Min",
-        "Mod",
-        "Mul",
-        "Or",
-        "PRelu",
-        "Pow",
-        "Sub",
-        "Sum",
-        "Where",
-        "Xor",
-    }
-)
 _SAME_SHAPE = frozenset(
     {
         "Abs",
@@ -328,5 +302,5 @@ _RULES: dict[str, Callable[[Sizes, Scope, gs.Node], Iterator[Frozen]]] = {
     "GRU": Sizes.recurrent,
     "LSTM": Sizes.recurrent,
     "RNN": Sizes.recurrent,
-    **dict.fromkeys(_BROADCASTING, Sizes.broadcasting),
+    **dict.fromkeys(BROADCASTING, Sizes.broadcasting),
 }

@@ -233,11 +233,19 @@ def squeeze(low: LowNode, x: str, axes: Sequence[int]) -> str:
     return low.add("Squeeze", x, axes=list(axes))
 
 
-def reduce_mean(low: LowNode, x: str, axes: Sequence[int]) -> str:
-    """ReduceMean that keeps the axes, as the lower operator set spells it."""
+def reduce_mean(low: LowNode, x: str, axes: Sequence[int], keepdims: int = 1) -> str:
+    """ReduceMean, as the lower operator set spells it."""
     if low.opset - 1 >= 18:
-        return low.add("ReduceMean", x, low.const(list(axes), TensorProto.INT64), keepdims=1)
-    return low.add("ReduceMean", x, axes=list(axes), keepdims=1)
+        chosen = low.const(list(axes), TensorProto.INT64)
+        return low.add("ReduceMean", x, chosen, keepdims=keepdims)
+    return low.add("ReduceMean", x, axes=list(axes), keepdims=keepdims)
+
+
+def cut(low: LowNode, x: str, start: int, end: int, axis: int) -> str:
+    """Slice along one axis as the lower operator set spells it."""
+    if low.opset - 1 >= 10:
+        return low.add("Slice", x, *(low.const([v], TensorProto.INT64) for v in (start, end, axis)))
+    return low.add("Slice", x, starts=[start], ends=[end], axes=[axis])
 
 
 def dims_of(low: LowNode, x: str, which: Sequence[int]) -> str:

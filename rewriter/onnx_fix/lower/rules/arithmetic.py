@@ -58,7 +58,7 @@ def round_even(low: LowNode, x: str, dtype: int) -> str:
     return low.add("Mul", size, _signs(low, negative, dtype))
 
 
-def _round(low: LowNode) -> list[NodeProto]:
+def round_below_11(low: LowNode) -> list[NodeProto]:
     """11 to 10."""
     return low.result(round_even(low, low.input(0), known_dtype(low, 0)))
 
@@ -247,7 +247,7 @@ RULES: dict[tuple[str, int], Rule] = {
     ("Range", 27): _range_types,
     ("Range", 11): _range,
     ("Round", 22): same(widen=True),
-    ("Round", 11): _round,
+    ("Round", 11): round_below_11,
     ("ThresholdedRelu", 22): same(widen=True),
     ("ThresholdedRelu", 10): _thresholded_relu,
 }

@@ -9,19 +9,8 @@ from onnx import NodeProto, TensorProto, helper
 from onnx_fix.lower.node import LowNode, Refused, Rule
 from onnx_fix.lower.rules._steps import copies_zeros, integer, keep, known_rank, squeeze
 from onnx_fix.lower.rules._types import types_fit
+from onnx_fix.op_names import REDUCTIONS
 
-_REDUCE = (
-    "ReduceL1",
-    "ReduceL2",
-    "ReduceLogSum",
-    "ReduceLogSumExp",
-    "ReduceMax",
-    "ReduceMean",
-    "ReduceMin",
-    "ReduceProd",
-    "ReduceSum",
-    "ReduceSumSquare",
-)
 INT64_MAX = 2**63 - 1
 
 
@@ -283,8 +272,8 @@ RULES: dict[tuple[str, int], Rule] = {
     ("Squeeze", 11): _positive_axes,
     ("Unsqueeze", 11): _positive_axes,
     ("ReduceSum", 13): _reduce,
-    **{(op, 18): _reduce for op in _REDUCE if op != "ReduceSum"},
-    **{(op, 11): _positive_axes for op in _REDUCE},
+    **{(op, 18): _reduce for op in REDUCTIONS if op != "ReduceSum"},
+    **{(op, 11): _positive_axes for op in REDUCTIONS},
     **{(op, 11): _positive_axis for op in _POSITIVE_AXIS},
     ("ReduceMax", 20): _reduce_bool,
     ("ReduceMin", 20): _reduce_bool,

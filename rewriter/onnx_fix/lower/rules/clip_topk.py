@@ -6,7 +6,7 @@ import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
 from onnx_fix.lower.node import LowNode, Refused, Rule, make_attribute
-from onnx_fix.lower.rules._steps import integer, known_dtype, select
+from onnx_fix.lower.rules._steps import integer, known_dtype, reduce_mean, select
 from onnx_fix.lower.rules._types import FLOATS, INTEGERS, WIDER_FLOAT, takes, types_fit
 from onnx_fix.lower.rules.axes import from_front
 
@@ -209,16 +209,19 @@ def _batch_norm_14(low: LowNode) -> list[NodeProto]:
         raise Refused("the rank of the data is not known")
     axes = [a for a in range(rank) if a != 1]
     data = low.input(0)
-    kept = low.add("ReduceMean", data, axes=axes, keepdims=1)
-    mean = low.add("ReduceMean", data, axes=axes, keepdims=0)
+    low.rounds = True
+    kept = reduce_mean(low, data, axes)
+    mean = reduce_mean(low, data, axes, keepdims=0)
     apart = low.add("Sub", data, kept)
-    variance = low.add("ReduceMean", low.add("Mul", apart, apart), axes=axes, keepdims=0)
+    variance = reduce_mean(low, low.add("Mul", apart, apart), axes, keepdims=0)
     momentum = low.attr("momentum", 0.9)
     share = float(momentum) if isinstance(momentum, int | float) else 0.9
     kind = known_dtype(low, 0)
     for index, batch in ((1, mean), (2, variance)):
         output = low.proto.output[index] if index < len(low.proto.output) else ""
         if output:
+            if known_dtype(low, index + 2) != kind:
+                raise Refused("the running mean and variance have another type than the data")
             old = low.add("Mul", low.input(index + 2), low.const(share, kind))
             new = low.add("Mul", batch, low.const(1 - share, kind))
             low.made.append(helper.make_node("Add", [old, new], [output], name=output))

@@ -20,6 +20,8 @@ from onnx_fix.lower.rules._steps import (
     unsqueeze,
 )
 
+_BY_PASS = "the pass {} (option everywhere) writes it in older ops"
+
 
 def _gather_nd_batches(low: LowNode) -> list[NodeProto]:
     """12 to 11: the batch axes become leading indices, counted."""
@@ -165,10 +167,10 @@ def _roi_align(low: LowNode) -> list[NodeProto]:
 
 
 RULES: dict[tuple[str, int], Rule] = {
-    ("Col2Im", 18): missing("no pass writes it in older ops yet"),
+    ("Col2Im", 18): missing(_BY_PASS.format("replace-col2-im")),
     ("Compress", 28): same(widen=True),
     ("DeformConv", 22): same(widen=True),
-    ("DeformConv", 19): missing("no pass writes it in older ops yet"),
+    ("DeformConv", 19): missing(_BY_PASS.format("replace-deform-conv")),
     ("EyeLike", 22): same(),
     ("GatherElements", 13): same(widen=True),
     ("GatherElements", 11): _gather_elements,
@@ -186,7 +188,7 @@ RULES: dict[tuple[str, int], Rule] = {
     ("ReverseSequence", 10): _reverse_sequence,
     ("RoiAlign", 22): same(widen=True),
     ("RoiAlign", 16): _roi_align,
-    ("RoiAlign", 10): missing("no pass writes it in older ops yet"),
+    ("RoiAlign", 10): missing(_BY_PASS.format("replace-roi-align")),
     ("Trilu", 14): _trilu,
     ("Unique", 28): same(widen=True),
     ("Unique", 11): missing("no other op finds what is there twice"),

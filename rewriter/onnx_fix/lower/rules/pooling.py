@@ -193,6 +193,29 @@ def _sum(low: LowNode) -> _Sum:
     )
 
 
+@dataclass(frozen=True)
+class Windows:
+    """Windows whose padding is explicit; that of ``ceil_mode`` is part of ``ends``."""
+
+    kernel: list[int]
+    strides: list[int]
+    dilations: list[int]
+    begins: list[int]
+    ends: list[int]
+
+
+def windows_of(low: LowNode) -> Windows:
+    """The windows of a pool.
+
+    Raises:
+        Refused: its padding is not known, or runtimes do not agree on it.
+    """
+    found = _sum(low)
+    count = len(found.kernel)
+    ends = [e + m for e, m in zip(found.pads[count:], found.more, strict=True)]
+    return Windows(found.kernel, found.strides, found.dilations, found.pads[:count], ends)
+
+
 def _explicit(low: LowNode, count: int) -> list[int]:
     """The padding.
 
@@ -200,12 +223,37 @@ def _explicit(low: LowNode, count: int) -> list[int]:
         Refused: the node pads by itself: the text counts dilations in, and runtimes leave them out.
     """
     automatic = low.attr("auto_pad", "NOTSET")
+    if automatic in ("SAME_UPPER", "SAME_LOWER") and not _dilated(low):
+        return _same_pads(low, count, upper=automatic == "SAME_UPPER")
     if automatic in ("SAME_UPPER", "SAME_LOWER"):
         raise Refused(
             f"runtimes do not agree on what {low.op} with dilations pads with {automatic}; state "
             "the pads"
         )
     return _ints(low, "pads", [0] * (2 * count)) if automatic == "NOTSET" else [0] * (2 * count)
+
+
+def _same_pads(low: LowNode, count: int, *, upper: bool) -> list[int]:
+    """The padding with which as many windows fit as steps; an odd one more at the end, or at the
+    beginning.
+
+    Raises:
+        Refused: it depends on a size that is not known.
+    """
+    strides = _ints(low, "strides", [1] * count)
+    begins, ends = [], []
+    for axis, kernel in enumerate(_ints(low, "kernel_shape", ())):
+        size, stride = dim(low, 0, axis + 2), strides[axis]
+        if size is None and stride != 1:
+            raise Refused(
+                f"the padding of axis {axis + 2} depends on its size, which is not known; state "
+                "the pads"
+            )
+        over = kernel - stride if size is None or size % stride == 0 else kernel - size % stride
+        less, more = max(over, 0) // 2, (max(over, 0) + 1) // 2
+        begins.append(less if upper else more)
+        ends.append(more if upper else less)
+    return [*begins, *ends]
 
 
 def _in_float(low: LowNode) -> tuple[str, int]:
@@ -226,14 +274,15 @@ def _dilated(low: LowNode) -> bool:
     return any(d != 1 for d in _ints(low, "dilations", ()))
 
 
-def _dilated_average(low: LowNode) -> list[NodeProto]:
+def window_average(low: LowNode) -> list[NodeProto]:
+    """AveragePool as the sums of a Conv over how many elements each window has."""
     data, dtype = _in_float(low)
     sums = _sum(low)
     counts = sums.counts(bool(integer(low, "count_include_pad", 0)), dtype)
     return _out(low, low.add("Div", sums.of(data, dtype), counts), dtype)
 
 
-def _dilated_norm(low: LowNode) -> list[NodeProto]:
+def window_norm(low: LowNode) -> list[NodeProto]:
     """(sum |x|^p)^(1/p): the padding adds nothing."""
     data, dtype = _in_float(low)
     p = integer(low, "p", 2)
@@ -264,7 +313,7 @@ def _windows_in_padding(low: LowNode) -> list[NodeProto]:
 def _lp_pool_18(low: LowNode) -> list[NodeProto]:
     """``ceil_mode`` and ``dilations`` did not exist; dilated windows are summed by a Conv."""
     types_fit(low)
-    return _dilated_norm(low) if _dilated(low) else _rounded_down(low)
+    return window_norm(low) if _dilated(low) else _rounded_down(low)
 
 
 def _average_pool_19(low: LowNode) -> list[NodeProto]:
@@ -272,7 +321,7 @@ def _average_pool_19(low: LowNode) -> list[NodeProto]:
     many elements each has."""
     types_fit(low)
     if _dilated(low):
-        return _dilated_average(low)
+        return window_average(low)
     return low.result(low.copy(drop=["dilations"]))
 
 

@@ -29,6 +29,7 @@ EVALUATORS: Mapping[str, Evaluator] = MappingProxyType(
         "broadcast": einsum.broadcast,
         "constant_value": inputs.constant_value,
         "data_dependent_shape": always("the length of the output depends on the data"),
+        "differs_from_first": inputs.differs_from_first,
         "dims_equal": shapes.dims_equal,
         "dtype": types.allowed,
         "dtype_refused": types.refused,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from onnx_fix.target.facts import NodeFacts
@@ -233,3 +235,48 @@ def outputs_max(entry: Entry, node: NodeFacts, _: Names) -> Hits:
     if len(named) <= entry["max"]:
         return NOTHING
     return (Hit(f"{len(named)} outputs are named, {entry['max']} is made", named[entry["max"]]),)
+
+
+def differs_from_first(entry: Entry, node: NodeFacts, names: Names) -> Hits:
+    """Another node of the op stands before it in the network, with another ``axis`` (an input) or
+    another value of one of ``attributes``, which maps them to their defaults."""
+    first = node.first()
+    if first is None or _place(first) == _place(node):
+        return NOTHING
+    doubtful = False
+    for name, theirs, own in _settings(entry, first, node):
+        if theirs is UNKNOWN or own is UNKNOWN:
+            doubtful = True
+        elif theirs != own:
+            return (Hit(f"{name} is {own}, and {theirs} in '{first.name}'"),)
+    if not doubtful:
+        return NOTHING
+    return (Hit(f"whether it is as '{first.name}' is not known", certain=False),)
+
+
+def _place(node: NodeFacts) -> tuple[str, str]:
+    return node.scope, node.outputs[0].name if node.outputs else node.name
+
+
+def _settings(
+    entry: Entry, first: NodeFacts, node: NodeFacts
+) -> Iterator[tuple[str, object, object]]:
+    """What may differ: its name, and its value in both nodes."""
+    for name, default in entry["attributes"].items():
+        yield name, attribute(first, name, default), attribute(node, name, default)
+    index = entry["axis"]
+    theirs, own = given(first, index), given(node, index)
+    shared = theirs is not None and own is not None and theirs.name == own.name
+    if not (shared and first.scope == node.scope) or rank(given(node, 0)) != rank(given(first, 0)):
+        yield "axis", _axis_input(first, index), _axis_input(node, index)
+
+
+def _axis_input(node: NodeFacts, index: int) -> object:
+    """The axis that an input gives, from the front where the rank is known."""
+    value = constant(given(node, index))
+    if value is None or value.size != 1:
+        return UNKNOWN
+    axis, dims = int(value[0]), rank(given(node, 0))
+    if axis >= 0:
+        return axis
+    return UNKNOWN if dims is None else axis + dims
