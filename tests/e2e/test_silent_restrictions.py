@@ -40,17 +40,11 @@ LEFT: dict[str, str] = {
     "NonZero.output_dtype.1": (
         "nothing computes otherwise: INT32 holds every index, and the next Cast or binding widens"
     ),
-    "Resize.ignored_attribute.4": (
-        "the attribute is about cubic interpolation, which these releases refuse with a message"
-    ),
-    "Resize.ignored_attribute.5": (
-        "the attribute is about cubic interpolation, which these releases refuse with a message"
+    "QuantizeLinear.dtype_refused.2": (
+        "no pass writes a quantization to UINT8 out yet; Div, Round, Clip and Cast would be exact"
     ),
 }
 """The restrictions that no pass mends, and why."""
-
-LOUD = ("Resize.ignored_attribute.4", "Resize.ignored_attribute.5")
-"""Those of them whose nodes are refused with a message at each of their releases."""
 
 MORE: dict[str, list[str]] = {
     "ArgMax.ignored_attribute.1": ["FP32[N,4] select_last_index=1 axis=-1 keepdims=0"],
@@ -203,8 +197,7 @@ def test_what_is_left_is_told(entry: str) -> None:
         if effect == "changes_type":
             assert result.verdict == "ready"
             continue
-        assert left(after, release), release
+        assert left(after, release), f"{entry} is mended at {release} now: take it out of LEFT"
         assert result.verdict == "blocked"
         severities = {f.severity.value for f in result.findings if f.op == case.op}
         assert "silent" in severities
-        assert ("error" in severities) >= (entry in LOUD)

@@ -21,15 +21,13 @@ def _pool(op: str, attributes: str, target: str, opset: int = 18, first: str = "
 
 CASES: dict[tuple[str, str, str], Case] = {
     ("replace-pooling", "attribute_allowed_values", "AveragePool"): _pool(
-        "AveragePool", "dilations = [2, 2]", "rtx-1.7", 19, "older-form"
+        "AveragePool", "dilations = [2, 2]", "rtx-1.7", 19
     ),
     ("replace-pooling", "attribute_allowed_values", "LpPool"): _pool("LpPool", "p = 3", "rtx-1.7"),
     ("replace-pooling", "attribute_allowed_values", "MaxPool"): _pool(
         "MaxPool", "dilations = [2, 2]", "rtx-1.7"
     ),
-    ("replace-pooling", "ignored_attribute", "LpPool"): _pool(
-        "LpPool", "ceil_mode = 1", "trt-8.6", first="older-form"
-    ),
+    ("replace-pooling", "ignored_attribute", "LpPool"): _pool("LpPool", "ceil_mode = 1", "trt-8.6"),
     ("replace-pooling", "no_importer", "LpPool"): _pool("LpPool", "p = 2", "trt-7.2"),
     ("replace-pooling", "outputs_max", "MaxPool"): of_text(
         13,
@@ -44,5 +42,6 @@ CASES: dict[tuple[str, str, str], Case] = {
         "y = MaxPool <kernel_shape = [2, 2]> (x)",
         "rtx-1.7",
         [{"x": ("u1", (n, 2, 5, 6))} for n in (1, 3)],
+        first="widen-types",
     ),
 }

@@ -14,7 +14,6 @@ CASES: dict[tuple[str, str, str], Case] = {
         f"{K} v, i = TopK <largest = 0> (x, k)",
         "trt-7.2",
         [{"x": ("f4", (n, 7))} for n in (1, 9)],
-        first="older-form",
     ),
     ("replace-top-k", "input_must_be_constant", "TopK"): of_text(
         13,
