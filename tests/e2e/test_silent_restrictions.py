@@ -30,8 +30,8 @@ SILENT = frozenset({"wrong_result", "changes_shape", "changes_type"})
 
 LEFT: dict[str, str] = {
     "Loop.loop_condition_not_updated.1": (
-        "a loop of these releases cannot end before its trip count, and how many rounds would have "
-        "been run decides the result"
+        "a loop of these releases cannot end before its trip count, and no pass makes the rounds "
+        "that are too many harmless: that takes a Where on the condition behind every state"
     ),
     "NonMaxSuppression.fixed_padded_output.1": (
         "these releases have no tensor whose size depends on data, so nothing gives as many rows "
