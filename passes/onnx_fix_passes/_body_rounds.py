@@ -121,6 +121,8 @@ class Rounds:
             if trips is None:
                 raise Unresolved("it has no trip count and a condition that is always true")
             self._check(trips)
+        given = [known.shape(name) if name else None for name in (*node.input[:2], "", "")]
+        ranks = [rank_inside(body.graph, k, given[k]) for k in (0, 1)]
         made: list[NodeProto] = []
         number = 0
         while goes_on and (trips is None or number < trips):
@@ -128,8 +130,8 @@ class Rounds:
                 raise Unresolved(
                     f"it makes more than {self.limits.rounds} rounds before its condition ends it"
                 )
-            round_ = self.constant(_like(body.graph, 0, np.asarray(number, np.int64)))
-            still = self.constant(_like(body.graph, 1, np.asarray(True)))
+            round_ = self.constant(np.full((1,) * ranks[0], number, np.int64))
+            still = self.constant(np.full((1,) * ranks[1], True))
             nodes, results = body.copy((round_, still, *states))
             made += nodes
             local.add(nodes)
@@ -365,10 +367,11 @@ def _identity(source: str, out: str) -> NodeProto:
     return helper.make_node("Identity", [source], [out])
 
 
-def _like(graph: GraphProto, index: int, value: Array) -> Array:
-    """A number in the rank that the body declares for it."""
+def rank_inside(graph: GraphProto, index: int, outside: Shape | None) -> int:
+    """The rank of the number of the round (0) or the condition (1) in the body of a Loop: as it is
+    declared, or as what is given from outside."""
     if index < len(graph.input):
         kind = graph.input[index].type.tensor_type
-        if kind.HasField("shape") and len(kind.shape.dim) == 1:
-            return value.reshape(1)
-    return value
+        if kind.HasField("shape"):
+            return len(kind.shape.dim)
+    return len(outside or ())

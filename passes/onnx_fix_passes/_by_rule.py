@@ -79,4 +79,4 @@ def by_rule(
     given = {t.name: t for t in node.inputs if t.name}
     made = given | emit_all(e, protos, given.get)
     pairs = [(out, made[name]) for out, name in zip(node.outputs, names, strict=True) if out.name]
-    return e.rewrite(node, pairs, exactness=exactness)
+    return e.rewrite(node, pairs, exactness=exactness, note=low.note)

@@ -34,14 +34,27 @@ class Isolated:
         """A graph of some nodes, whose inputs are what is read from outside."""
         graph = GraphProto(name=name)
         graph.node.extend(nodes)
+        own = {output for node in graph.node for output in node.output}
         graph.output.extend(onnx.ValueInfoProto(name=output) for output in outputs)
         for outside, tensor in self.tensors.items():
+            if outside in own:
+                continue
             value = graph.input.add()
             value.name = outside
             kind = _type(self.scope, tensor)
             if kind is not None:
                 value.type.CopyFrom(kind)
         return graph
+
+    def given_in(self, body: GraphProto) -> dict[str, Array]:
+        """The values that are known in an inner graph: of what is outside, and its weights."""
+        if body.sparse_initializer:
+            raise Unresolved("its body has a sparse initializer")
+        own = {output for node in body.node for output in node.output}
+        own.update(value.name for value in body.input)
+        given = {name: value for name, value in self.given.items() if name not in own}
+        weights = {t.name: self.read(t) for t in body.initializer if t.name not in own}
+        return {**given, **weights}
 
     def read(self, tensor: TensorProto) -> Array:
         """The value of an initializer of an inner graph."""

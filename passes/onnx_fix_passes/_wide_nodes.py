@@ -178,8 +178,8 @@ class Writer:
         width = carrier.width
         most = steps.const(width, carrier.to)
         amount = steps.add("Min", self.name(by), most)
-        if carrier.bits:
-            # A shift by a number with the first bit set is negative here.
+        if carrier.bits or carrier.low:
+            # A shift by a number with the first bit set is negative here, or is so itself.
             beyond = steps.add("Less", self.name(by), steps.const(0, carrier.to))
             amount = steps.add("Where", beyond, most, amount)
         powers = [signed(1 << k, carrier) for k in range(width)]
@@ -190,9 +190,21 @@ class Writer:
                 steps.wrap(made, carrier, y)
         elif not carrier.bits:
             factor = looked_up(steps, [*powers, 1 << width], amount, carrier)
-            steps.add("Div", self.name(x), factor, out=y)
+            self._over_power(self.name(x), factor, carrier, y)
         else:
             shifted_right(steps, self.name(x), amount, carrier, y)
+
+    def _over_power(self, x: str, factor: str, carrier: Carrier, y: str) -> None:
+        """Towards the lower number, as a shift goes: of a negative one by its complement."""
+        steps = self.steps
+        if carrier.low == 0:
+            steps.add("Div", x, factor, out=y)
+            return
+        minus = steps.const(-1, carrier.to)
+        negative = steps.add("Less", x, steps.const(0, carrier.to))
+        other = steps.add("Where", negative, steps.add("Sub", minus, x), x)
+        whole = steps.add("Div", other, factor)
+        steps.add("Where", negative, steps.add("Sub", minus, whole), whole, out=y)
 
     def _wraps(self, node: gs.Node, carrier: Carrier) -> bool:
         """Whether the result may leave the range of the type."""

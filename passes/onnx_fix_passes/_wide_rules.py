@@ -191,8 +191,7 @@ def obstacle(scope: Scope, node: gs.Node, carrier: Carrier, members: Container[i
         return "" if fits else f"{node.op} of {was} is not exact on its bits in {to}"
     if node.op in THROUGH_FLOAT:
         return _float_obstacle(node, carrier)
-    known = MOVES | ORDER | WRAPS | STAYS | SCATTERS | {"BitwiseNot"}
-    if node.op in known or (node.op == "BitShift" and carrier.low == 0):
+    if node.op in MOVES | ORDER | WRAPS | STAYS | SCATTERS | {"BitShift", "BitwiseNot"}:
         return ""
     return f"{node.op} is not written for {was} in {name_of(carrier.to)}"
 

@@ -26,6 +26,9 @@ from onnx_fix_passes._wide_types import (
 _OF_TYPES = frozenset({"dtype", "dtype_refused", "uint8_io", "quantized_constant"})
 """Kinds of findings that say that a node does not take an element type elsewhere taken."""
 
+_ON_BITS = frozenset({"BitCast", "BitShift"})
+"""Ops that no release takes, and that are arithmetic in a wider type."""
+
 
 @dataclass(frozen=True)
 class Obstacle:
@@ -171,7 +174,7 @@ class Values:
         ]
         if not open_ or not is_standard(node):
             return
-        if node.op == "BitCast" and scope.refused(node):
+        if node.op in _ON_BITS and scope.refused(node):
             for _, group in open_:
                 group.wanted = True
         for finding in scope.judge(node).findings:

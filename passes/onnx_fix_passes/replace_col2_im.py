@@ -122,8 +122,11 @@ def _site(scope: Scope, node: gs.Node) -> Rewrite | Skip:
     for axes in choices[-2::-1]:
         chosen = _is_chosen(e, block_shape, axes)
         result = e("Where", chosen, _written(scope, e, node, axes), result)
+    stated = [t.name for t in (image_shape, block_shape) if scope.folded(t) is None]
+    note = f"{' and '.join(stated)}: as the stated shapes have it" if stated else ""
     adds = dtype in _FLOATS and any(len(a.sources()) > 1 for axes in choices for a in axes)
-    return e.rewrite(node, result, exactness=Exactness.ROUNDING if adds else Exactness.EXACT)
+    exactness = Exactness.ROUNDING if adds else Exactness.EXACT
+    return e.rewrite(node, result, exactness=exactness, note=note)
 
 
 def _image(scope: Scope, node: gs.Node) -> list[int] | None:

@@ -71,8 +71,8 @@ class ReplaceCumSum(Pass):
         default. Ones counted in floats are exact as far as the type counts: 2**24 in float32,
         2**11 in float16, 2**8 in bfloat16. Beyond that a running sum stalls where a Range goes on,
         so a longer static length takes form 5, and a dynamic one carries the limit in its note.
-        Left alone: an unknown rank, sums of booleans (which ONNX
-        does not have, though an exporter writes them).
+        Left alone: an unknown rank, sums of booleans (which ONNX does not have, though an exporter
+        writes them).
     Since: 0.1
     """
 

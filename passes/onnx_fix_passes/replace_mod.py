@@ -27,7 +27,7 @@ _FLOATS = frozenset(
 
 @dataclass(frozen=True)
 class ReplaceMod(Pass):
-    """Write Mod by Div, Mul and Sub, where the target lacks it.
+    """Write Mod by Div, Mul and Sub, or by a Mod of the other kind, where the target lacks it.
 
     Rules:
 
@@ -35,8 +35,11 @@ class ReplaceMod(Pass):
        which has the sign of the dividend. No step of it overflows, the lowest integer included.
     2. Integers with ``fmod = 0``: the same, and the divisor is added where the remainder is not 0
        and of the other sign. The signs of a constant divisor are not asked for at run time.
-    3. Floats: only by a constant power of two of at least 1, such as ``x % 1.0``. There the steps
-       are exact, however large the quotient; with ``fmod = 0`` the last one rounds as Mod does.
+    3. Floats with ``fmod = 0``, where the target takes ``fmod = 1`` of them: that one, and the
+       divisor is added likewise.
+    4. Other floats: only by a constant power of two of at least 1, such as ``x % 1.0``. There the
+       steps are exact, however large the quotient; with ``fmod = 0`` the last one rounds as Mod
+       does.
 
     Before:
         y = Mod (a, b)
@@ -56,6 +59,7 @@ class ReplaceMod(Pass):
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE
     mends: ClassVar[tuple[Mends, ...]] = (
+        Mends("dtype", "Mod", "the numbers are floats"),
         Mends("no_importer", "Mod", "the numbers are integers, or the divisor a power of two"),
     )
 
@@ -156,6 +160,8 @@ def _of_floats(
 ) -> Rewrite | Skip:
     e = Emitter(scope)
     a, b = node.inputs
+    if follows_divisor and scope.accepts("Mod", [a, b], {"fmod": 1}, [a]):
+        return _towards_divisor(e, node, e("Mod", a, b, fmod=1), dtype, divisor)
     if divisor is None or not _is_power_of_two(divisor):
         return Skip(
             node,

@@ -134,10 +134,8 @@ def _site(scope: Scope, node: gs.Node, values: ShapeValues, most: int) -> Rewrit
 def _branch(
     scope: Scope, alone: Isolated, branch: GraphProto, places: list[int], limits: Limits
 ) -> Flat:
-    if branch.sparse_initializer:
-        raise Unresolved("a branch has a sparse initializer")
     graph = alone.graph(branch.node, [branch.output[k].name for k in places], branch.name)
-    given = {**alone.given, **{t.name: alone.read(t) for t in branch.initializer}}
+    given = alone.given_in(branch)
     return flattened(graph, scope.opset, given, limits=limits, exact=True, read=alone.read)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -17,10 +17,11 @@ from onnx import FunctionProto, ModelProto
 
 from onnx_fix import registry
 from onnx_fix.bisect import first_bad
-from onnx_fix.contract import Change, Exactness, ModelPass, PassResult
-from onnx_fix.engine import MOST_ROUNDS, Engine, Step
-from onnx_fix.errors import InternalError, ModelError, UsageError, VerificationError
-from onnx_fix.load import check_loaded, load_proto, opset_of, stored_tensors
+from onnx_fix.contract import Change, Exactness, PassResult
+from onnx_fix.engine import MOST_ROUNDS
+from onnx_fix.errors import InternalError, UsageError, VerificationError
+from onnx_fix.job import Job, Observer, job_of
+from onnx_fix.load import opset_of
 from onnx_fix.lower.table import LOWEST
 from onnx_fix.model import Model
 from onnx_fix.pipeline import (
@@ -37,7 +38,6 @@ from onnx_fix.repro import write_repro
 from onnx_fix.save import external_files
 from onnx_fix.scope import node_label
 from onnx_fix.target import Target, choose_target
-from onnx_fix.weights import is_external
 
 if TYPE_CHECKING:
     from onnx_fix.check.finding import CheckFinding
@@ -47,7 +47,6 @@ PLUGIN_GROUP = "onnx_fix.plugins"
 """Entry point group of plugin collections: packages with ``reference_functions(opset)``."""
 
 Progress = Callable[[str], None]
-Observer = Callable[[Model, PassResult], None]
 
 
 def _silent(_message: str) -> None:
@@ -84,41 +83,6 @@ def planner_pipeline(target: Target, *, plugins: bool = True, opset: int | None 
         for cls in registry.default_order()
     ]
     return Pipeline(target=target.name, passes=tuple(entries), opset=opset)
-
-
-@dataclass(frozen=True)
-class _Job:
-    """One rewriting job that can be run again up to some change, which bisection needs."""
-
-    proto: ModelProto
-    base_dir: Path | None
-    target: Target
-    steps: Sequence[Step]
-    rounds: int
-
-    def frozen(self) -> dict[str, NDArray[np.generic]]:
-        """The inputs that become constants, with their values."""
-        found: dict[str, NDArray[np.generic]] = {}
-        for step in self.steps:
-            if isinstance(step.pass_, ModelPass):
-                found.update(step.pass_.frozen_inputs(self.proto))
-        return found
-
-    def model(self) -> Model:
-        return Model(self.proto, self.base_dir, self.target)
-
-    def rewrite(
-        self, model: Model, limit: int | None = None, after_each: Observer | None = None
-    ) -> list[PassResult]:
-        engine = Engine(model, limit=limit, after_each=after_each)
-        return engine.run(self.steps, rounds=self.rounds)
-
-    def up_to(self, limit: int) -> Model:
-        """The model after the first ``limit`` changes."""
-        model = self.model()
-        if limit:
-            self.rewrite(model, limit)
-        return model
 
 
 def _observer(each: str, compare: _Comparison) -> Observer | None:
@@ -220,7 +184,7 @@ def fix(
     if retype_io:
         settings = settings.model_copy(update={"passes": with_retype_io(settings.passes)})
     given_dir = None if base_dir is None else Path(base_dir)
-    job, path = _job(model, chosen, settings, folder, plugins, given_dir)
+    job, path = job_of(model, chosen, settings, folder, plugins, given_dir)
     files = external_files(job.proto, job.base_dir)
     progress("looking at the model")
     fixed = job.model()
@@ -270,47 +234,6 @@ def _in_the_way(model: Model, path: Path | None) -> list[CheckFinding]:
     return [f for f in model_findings(CheckContext(model, path)) if f.blocks]
 
 
-def _job(
-    model: ModelProto | str | Path,
-    target: Target,
-    settings: Pipeline,
-    folder: Path,
-    plugins: bool,
-    base_dir: Path | None,
-) -> tuple[_Job, Path | None]:
-    path: Path | None = None
-    if isinstance(model, ModelProto):
-        proto = model
-        check_loaded(proto, "the model")
-        check_weights(proto, base_dir)
-    else:
-        path = Path(model)
-        proto = load_proto(path)
-        base_dir = path.parent
-    steps = settings.steps(folder)
-    if not plugins:
-        steps = [_without_plugins(s) for s in steps]
-    return _Job(proto, base_dir, target, steps, settings.rounds), path
-
-
-def check_weights(proto: ModelProto, base_dir: Path | None) -> None:
-    """Refuse a model in memory whose weights lie nobody knows where.
-
-    Raises:
-        ModelError: it has external weights, and no folder was given.
-    """
-    if base_dir is None and any(is_external(t) for t in stored_tensors(proto)):
-        raise ModelError(
-            "the model keeps weights in other files, and a ModelProto does not say where; pass "
-            "the path of the model file"
-        )
-
-
-def _without_plugins(step: Step) -> Step:
-    wanted = step.pass_.without_plugins
-    return replace(step, pass_=replace(step.pass_, **wanted)) if wanted else step
-
-
 def _used(settings: Pipeline, report: Report) -> Pipeline:
     """The pipeline with only those passes that changed something."""
     used = {c.pass_name for c in report.changes}
@@ -344,7 +267,7 @@ def rounds_otherwise(changes: Sequence[Change]) -> bool:
 class _Comparison:
     """Compares a rewritten model with the original of its job."""
 
-    job: _Job
+    job: Job
     path: Path | None
     settings: VerifySettings
     inputs: str | Path | None
@@ -385,7 +308,7 @@ def describe(change: Change) -> str:
 
 
 def _guilty(
-    job: _Job, report: Report, compare: _Comparison, repro: str | Path | None, progress: Progress
+    job: Job, report: Report, compare: _Comparison, repro: str | Path | None, progress: Progress
 ) -> str:
     """Name the change that made the numbers differ, and leave a reproducer where asked."""
     changes = report.changes

@@ -25,9 +25,10 @@ class Parts:
     """The parts of a folder, loaded once and run as often as needed.
 
     With the backend ``onnxruntime`` every part runs there, on the CPU, as in the comparison that
-    ``split`` made. With ``tensorrt`` the parts for the target run as the engines that lie beside
-    them (``part-0-engine.plan`` for ``part-0-engine.onnx``), and those for the host in onnxruntime;
-    what goes between the parts passes through host memory.
+    ``split`` made (in ``onnx.reference`` where onnxruntime has no kernel). With ``tensorrt`` the
+    parts for the target run as the engines that lie beside them (``part-0-engine.plan`` for
+    ``part-0-engine.onnx``), and those for the host as before; what goes between the parts passes
+    through host memory.
     """
 
     def __init__(self, folder: str | Path, backend: Backend = "onnxruntime") -> None:
@@ -87,13 +88,19 @@ class Parts:
     def _in_onnxruntime(self, part: Part) -> Runnable:
         from onnx_fix.api import reference_functions
         from onnx_fix.load import load_proto, opset_of
-        from onnx_fix.verify.runner import OnnxRuntime, RunError
+        from onnx_fix.verify.runner import RunError, open_oracle
         from onnx_fix.verify.source import ModelSource
 
         path = self.folder / part.file
         bodies = reference_functions(opset_of(load_proto(path).opset_import))
+        source = ModelSource.of(path, plugin_bodies=bodies)
         try:
-            session = OnnxRuntime(ModelSource.of(path, plugin_bodies=bodies))
+            try:
+                session = open_oracle(source, "onnxruntime")
+            except RunError as error:
+                if not error.lacks_kernel:
+                    raise
+                session = open_oracle(source, "onnx.reference")
         except RunError as error:
             raise ModelError(f"{path} does not load: {error}") from error
 

@@ -125,6 +125,8 @@ def _left(console: Console, report: Report, verbose: int) -> None:
         left = "1 node is left" if count == 1 else f"{count} nodes are left"
         console.print(f"[bold]{left} that {target} refuses:[/]")
         render_blockers(console, report.refused, verbose)
+        if not any(b.scope for b in report.refused):
+            console.print("      onnx-fix split cuts the model there and lets the host run them")
     elif not report.doubtful and not report.whole:
         console.print(f"nothing is left that {target} is known to refuse")
     for finding in report.whole:

@@ -597,6 +597,27 @@ def test_a_vector_of_one_axis_is_taken_as_onnxruntime_takes_it() -> None:
     np.testing.assert_array_equal(run_model(fixed, {"x": x})[0], np.cumsum(x, 1))
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2, -1, -2, -3])
+@pytest.mark.parametrize("ways", ["", "<exclusive = 1>", "<reverse = 1, exclusive = 1>"])
+def test_an_axis_at_run_time(axis: int, ways: str) -> None:
+    dims = {"trt-7.2": "2, 3, 4", "trt-8.6": "2, N, 4"}
+    for target, sizes in dims.items():
+        text = f"g (int32[{sizes}] x, int32 k) => (int32[{sizes}] y) {{ y = CumSum {ways} (x, k) }}"
+        model = onnx.parser.parse_model(header(14) + text)
+        fixed, _ = run_pass(ReplaceCumSum(), model, target=target)
+        made = ops(fixed)
+        assert made.count("CumSum") == (0 if target == "trt-7.2" else 3) and "Where" in made
+        for n in (3,) if target == "trt-7.2" else (3, 1, 0):
+            x = np.arange(8 * n, dtype=np.int32).reshape(2, n, 4) - 7
+            assert_same_outputs(model, fixed, {"x": x, "k": np.array(axis, np.int32)})
+
+
+def test_the_axis_of_a_vector_needs_no_choice() -> None:
+    text = "g (float[N] x, int64 k) => (float[N] y) { y = CumSum (x, k) }"
+    fixed, _ = run_pass(ReplaceCumSum(), header(13) + text, target="trt-8.6")
+    assert ops(fixed) == ["CumSum"]
+
+
 @pytest.mark.parametrize(
     ("text", "part"),
     [

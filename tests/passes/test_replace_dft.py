@@ -157,6 +157,8 @@ def test_an_axis_at_run_time_that_the_shapes_tell() -> None:
 def test_a_length_at_run_time_that_the_shapes_tell() -> None:
     model = model_of((2, 6, 1), inputs=("n",), out=(2, 4, 2))
     compare(model, {"x": data(2, 6, 1), "n": np.asarray(4)})
+    _, results = run_pass(ReplaceDft(), model)
+    assert ["dft_length is what" in c.note for r in results for c in r.changes] == [True]
 
 
 def test_inside_bodies() -> None:

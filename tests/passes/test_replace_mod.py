@@ -166,6 +166,22 @@ def test_floats_that_follow_the_divisor(values: list[float], power: int, minus: 
     np.testing.assert_array_equal(run_model(fixed, {"a": a})[0], want)
 
 
+@given(st.lists(st.tuples(*[st.floats(width=32)] * 2), max_size=20))
+@settings(max_examples=60, deadline=None)
+def test_floats_by_the_other_kind(pairs: list[tuple[float, float]]) -> None:
+    """The sign of the divisor where the target has that of the dividend; numpy's values."""
+    a, b = (np.array([p[k] for p in pairs], np.float32) for k in range(2))
+    fixed, _ = run_pass(PASS, mod(np.float32, 0, opset=28), target="rtx-1.7")
+    tail = ["Less", "Greater", "And", "Greater", "Less", "And", "Or", "Add", "Where"]
+    assert sorted(ops(fixed)) == sorted(["Mod", *tail])
+    again, results = run_pass(PASS, fixed, target="rtx-1.7")
+    assert again == fixed and not any(r.changes for r in results)
+    with np.errstate(all="ignore"):
+        want = np.mod(a, b)
+    fixed.opset_import[0].version = 13
+    np.testing.assert_array_equal(run_model(fixed, {"a": a, "b": b})[0], want)
+
+
 def test_types_that_the_target_does_not_take() -> None:
     (reason,) = skip_reasons(PASS, mod(np.int16))
     assert "takes no Div of INT16 either" in reason

@@ -114,6 +114,8 @@ def test_what_the_shapes_tell() -> None:
     model = model_of((1, 128, 1), inputs=("step", "length"), out=(1, 15, 9, 2))
     feeds = {"x": data(1, 128, 1), "step": np.asarray(8), "length": np.asarray(16)}
     compare(model, feeds, target="rtx-1.7")
+    _, results = run_pass(ReplaceStft(), model)
+    assert ["frames of 16 every 8" in c.note for r in results for c in r.changes] == [True]
     model = model_of((1, 20, 1), inputs=("step",), length=20, out=(1, 1, 11, 2))
     compare(model, {"x": data(1, 20, 1), "step": np.asarray(7)})
 

@@ -95,6 +95,18 @@ def test_a_branch_on_the_number_of_the_round_and_a_loop_inside() -> None:
     assert_rewrites(ALWAYS, before, after=want, feeds=feeds)
 
 
+def test_rounds_that_are_counted_in_one_element() -> None:
+    before = text(
+        "(float[N] x) => (float[P, 1] z)",
+        "m = Constant <value = int64[1] {3}> () c = Constant <value = bool[1] {1}> () "
+        "z = Loop (m, c) < body = b (int64[1] i, bool[1] p) => (bool[1] q, float[1] t) "
+        "{ q = Identity (p) t = Cast <to = 1> (i) } >",
+    )
+    fixed, _ = run_pass(ALWAYS, before)
+    assert "Loop" not in ops(fixed)
+    assert_same_outputs(onnx.parser.parse_model(before), fixed, data(1))
+
+
 def test_weights_of_the_body_are_stored_once() -> None:
     weights = np.random.default_rng(0).standard_normal((8, 8)).astype(np.float32)
     state = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", 8]) for n in "abxy"]

@@ -234,6 +234,25 @@ def test_shifts(direction: str, dtype: str) -> None:
         np.testing.assert_array_equal(have, wanted.astype(np.int64))
 
 
+@pytest.mark.parametrize("direction", ["LEFT", "RIGHT"])
+@pytest.mark.parametrize(("dtype", "target"), [("int8", NEW), ("int16", NEW), ("int16", OLD)])
+def test_shifts_of_signed_numbers(direction: str, dtype: str, target: str) -> None:
+    """To the right the sign stays; a negative amount is as good as one beyond the width."""
+    nodes = f'c = BitShift <direction = "{direction}"> (a, b)'
+    fixed = widened(between(dtype, nodes, opset=28), target)
+    assert "BitShift" not in ops(fixed)
+    width = np.iinfo(dtype).bits
+    x = np.repeat(wild(dtype, 20), width + 5)
+    by = np.tile(np.arange(-2, width + 3), x.size // (width + 5))
+    inside = (by >= 0) & (by < width)
+    amount = np.where(inside, by, 0)
+    if direction == "LEFT":
+        want = np.where(inside, x << amount, 0).astype(dtype)
+    else:
+        want = np.where(inside, x >> amount, np.where(x < 0, -1, 0))
+    np.testing.assert_array_equal(reference(fixed, {"x": x, "z": by})[0], want)
+
+
 @pytest.mark.parametrize("op", ["BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitwiseNot"])
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "uint32", "uint64"])
 def test_bits(op: str, dtype: str) -> None:

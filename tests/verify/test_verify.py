@@ -329,6 +329,29 @@ def test_outputs_of_unlike_data_dependent_size_differ() -> None:
     assert result.status == "differs" and "shape" in result.reason
 
 
+def test_feeds_that_the_stated_shape_excludes_show_nothing(tmp_path: Path) -> None:
+    text = "(float[1] x, int64[1] n) => (float[3] y) { y = Expand (x, n) }"
+    fixed = model(
+        "(float[1] x, int64[1] n) => (float[3] y) <int64[1] k = {3}> { y = Expand (x, k) }"
+    )
+    wrong = model(
+        "(float[1] x, int64[1] n) => (float[4] y) <int64[1] k = {4}> { y = Expand (x, k) }"
+    )
+    for seed in range(8):
+        result = verify(model(text), fixed, sizes=1, seed=seed)
+        assert result.status in ("equal", "no evidence"), result.reason
+        if result.status == "no evidence":
+            assert "a shape that it does not state" in result.reason
+            # The other model does not give what is stated either.
+            assert verify(model(text), wrong, sizes=1, seed=seed).status == "differs"
+            break
+    else:
+        pytest.fail("every size was the stated one")
+    # The user's own values are not excluded.
+    np.savez(tmp_path / "case.npz", x=np.ones(1, np.float32), n=np.asarray([2]))
+    assert verify(model(text), fixed, inputs_dir=tmp_path).status == "differs"
+
+
 def test_empty_outputs_make_the_search_for_sizes_go_on() -> None:
     body = ("(float[N] x) => (float[n] y) <int64[1] a = {30}, int64[1] e = {99}>"
             " { y = Slice (x, a, e) }")  # fmt: skip

@@ -275,6 +275,8 @@ def support_in_words(op: str) -> str:
             said.append(f"not {', '.join(missing)}")
         if entry["onnx"].get("has_function_body"):
             said.append("ONNX defines it by simpler ops, which the parser does not use")
+        if "instead" in entry:
+            said.append(entry["instead"])
     plugins = read("plugins")["stock_plugins"].get(name)
     if plugins is not None:
         spans = [releases_in_words(s) for s in plugins]

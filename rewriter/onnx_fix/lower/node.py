@@ -26,7 +26,7 @@ class LowNode:
     type of a value that may be a sequence or an optional, None where it is not known; ``inside``
     is the same for a value of the graph that an attribute holds. ``ir_version`` is that of the
     model when it is lowered. A rule sets ``rounds`` where it writes an op that exists below by
-    others, so that results may round otherwise.
+    others, so that results may round otherwise, and ``note`` to what it takes for granted.
     """
 
     proto: NodeProto
@@ -39,6 +39,7 @@ class LowNode:
     made: list[NodeProto] = field(default_factory=list)
     ir_version: int = onnx.IR_VERSION
     rounds: bool = False
+    note: str = ""
 
     # -- asking ----------------------------------------------------------------------------------
 

@@ -48,6 +48,12 @@ def _nobody(network: Network, name: str) -> str:
     for number, inner in _inside(network):
         if name == inner.name or name in inner.output:
             return _in_a_body(network, number, f"{inner.op_type} '{name}'")
+    body = [network.label(k) for k in sorted(network.live) if came_from(network.proto(k)) == name]
+    if body:
+        nodes = ", ".join(f"'{label}'" for label in body[:8]) + (", ..." if len(body) > 8 else "")
+        return (
+            f"'{name}' calls a local function, which is inlined; cut at one of its nodes: {nodes}"
+        )
     known = [label for k in sorted(network.live) if (label := network.label(k))]
     known += [n for k in sorted(network.live) for n in network.makes(k)]
     near = list(dict.fromkeys(difflib.get_close_matches(name, known, n=3)))
@@ -91,13 +97,15 @@ def refused(
         UsageError: a node stands in a body, or it cannot be told where it comes from.
     """
     origins = _Origins(network, changes, fixed)
-    return sorted({origins.of(blocker) for blocker in blockers})
+    return sorted({number for blocker in blockers for number in origins.of(blocker)})
 
 
 class _Origins:
     def __init__(self, network: Network, changes: Sequence[Change], fixed: ModelProto) -> None:
         self._network = network
-        self._labels = {network.label(k): k for k in reversed(sorted(network.live))}
+        self._labels: dict[str, list[int]] = {}
+        for number in range(len(network.nodes)):
+            self._labels.setdefault(network.label(number), []).append(number)
         self._from: dict[str, str] = {}
         self._makes: dict[str, list[str]] = {}
         for node in fixed.graph.node:
@@ -109,8 +117,9 @@ class _Origins:
             if change.old and change.old_ops:
                 self._from.update((new, change.old[0]) for new in change.new)
 
-    def of(self, blocker: Blocker) -> int:
-        """The node of the original that a refused one comes from."""
+    def of(self, blocker: Blocker) -> list[int]:
+        """The node of the original that a refused one comes from; several where they share a name
+        that nothing tells apart, none where no output depends on it."""
         network = self._network
         what = f"{blocker.op} '{blocker.node}'"
         if blocker.scope:
@@ -123,10 +132,12 @@ class _Origins:
             seen.add(label)
             label = self._from[label]
         if label in self._labels:
-            return self._labels[label]
+            found = self._labels[label]
+            same = [k for k in found if network.nodes[k].op == blocker.op] or found
+            return [k for k in same if k in network.live]
         for name in self._makes.get(blocker.node, ()):
             if network.maker.get(name) in network.live:
-                return network.maker[name]
+                return [network.maker[name]]
         raise UsageError(
             f"{what} was made by a pass, and it cannot be told from which node of the model; name "
             "that node with --at"

@@ -140,16 +140,20 @@ class _Division:
         return maker, self._network.makes(maker).index(name)
 
     def _with_outputs(self, sections: list[Section]) -> list[Section]:
-        """Every tensor that leaves is an output of the first part that makes it."""
+        """Every tensor that leaves is an output of the first part that makes it; an output that is
+        an initializer is one of the first part for the target."""
         network = self._network
+        stored = [n for n in network.outputs if n in network.stored]
+        home = next((k for k, s in enumerate(sections) if s.kind == "engine"), 0)
         leaving = {n for s in sections for n in s.inputs} | set(network.outputs)
         given: set[str] = set()
         found: list[Section] = []
-        for section in sections:
-            makes = {n for number in section.nodes for n in network.makes(number)}
+        for number, section in enumerate(sections):
+            makes = {n for k in section.nodes for n in network.makes(k)}
             mine = [n for n in network.outputs if n in makes and n not in given]
             mine += sorted((makes & leaving) - given - set(mine), key=self._place)
             given |= set(mine)
+            mine += stored if number == home else []
             found.append(
                 Section(section.kind, section.nodes, section.cuts, section.inputs, tuple(mine))
             )

@@ -24,7 +24,10 @@ def check_folder(output: Path, source: Path | None, *, force: bool) -> None:
             onnx-fix did not write), holds the input, or cannot be made.
     """
     if output.is_symlink() or (output.exists() and not output.is_dir()):
-        raise UsageError(f"{output} is no folder; name a folder that the parts are to lie in")
+        what = "a link" if output.is_symlink() else "no folder"
+        raise UsageError(f"{output} is {what}; name a new folder for the parts")
+    if Path.cwd().is_relative_to(output.resolve()):
+        raise UsageError(f"{output} is the folder you are in, or one above; name a new folder")
     if output.is_dir() and any(output.iterdir()):
         if not force:
             raise UsageError(
@@ -37,7 +40,7 @@ def check_folder(output: Path, source: Path | None, *, force: bool) -> None:
             )
         if source is not None and source.resolve().is_relative_to(output.resolve()):
             raise UsageError(f"{output} holds the input; name another folder")
-    parent = output.absolute().parent
+    parent = output.resolve().parent
     if not parent.is_dir():
         raise UsageError(f"{parent}: there is no such folder; make it first")
     if not os.access(parent, os.W_OK):
@@ -54,20 +57,22 @@ def new_folder(output: Path) -> Iterator[Path]:
     Raises:
         UsageError: something cannot be written.
     """
-    place = output.absolute()
+    place = output.resolve()
     try:
         staging = Path(tempfile.mkdtemp(prefix=".onnx-fix-", dir=place.parent))
     except OSError as error:
         raise UsageError(f"{place.parent} is not writable ({error.strerror})") from error
+    aside = staging / "old"
     try:
         inside = staging / "new"
         inside.mkdir()
         yield inside
-        _swap(inside, place, staging / "old")
+        _swap(inside, place, aside)
     except OSError as error:
         raise UsageError(f"writing {output} failed: {error.strerror or error}") from error
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        if place.exists() or not aside.exists():
+            shutil.rmtree(staging, ignore_errors=True)
 
 
 def _swap(new: Path, place: Path, aside: Path) -> None:
@@ -76,7 +81,7 @@ def _swap(new: Path, place: Path, aside: Path) -> None:
         os.rename(place, aside)
     try:
         os.rename(new, place)
-    except OSError:
+    except BaseException:
         if had:
             os.rename(aside, place)
         raise

@@ -47,7 +47,10 @@ _SIZES = frozenset(
         "Mod",
         "Mul",
         "Neg",
+        "Pow",
+        "Reciprocal",
         "ReduceProd",
+        "Round",
         "Slice",
         "Sqrt",
         "Split",
@@ -78,14 +81,15 @@ class Network:
             for tensor in node.outputs:
                 if tensor.name:
                     self.maker[str(tensor.name)] = number
-        sparse = {s.values.name for s in model.proto.graph.sparse_initializer}
+        graph = model.proto.graph
+        sparse = {s.values.name for s in graph.sparse_initializer}
+        self.stored = frozenset({t.name for t in graph.initializer} | sparse)
         for node in self.nodes:
             mine = [t for t in reads(node) if t.name and id(scope.tensors.get(t.name)) == id(t)]
-            held = {id(t) for t in mine if isinstance(t, gs.Constant) or t.name in sparse}
-            self.needs.append(_names(t for t in mine if id(t) not in held))
-            self.weights.append(_names(t for t in mine if id(t) in held))
-        self.inputs = frozenset(v.name for v in model.proto.graph.input)
-        self.outputs = tuple(v.name for v in model.proto.graph.output)
+            self.needs.append(_names(t for t in mine if t.name not in self.stored))
+            self.weights.append(_names(t for t in mine if t.name in self.stored))
+        self.inputs = frozenset(v.name for v in graph.input)
+        self.outputs = tuple(v.name for v in graph.output)
         self.live = self._live()
         self._const: list[bool] = []
         self._sizes: list[bool] = []

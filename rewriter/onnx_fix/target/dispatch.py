@@ -126,6 +126,8 @@ class Dispatch:
                 why += f"; the first release with one is {entry['supported'][0]['since']}"
             if entry["onnx"].get("has_function_body"):
                 why += "; ONNX defines it by simpler ops, which the parser does not use"
+            if "instead" in entry:
+                why += f"; {entry['instead']}"
         return why
 
     def _stock_plugin(self, node: NodeFacts) -> Finding:

@@ -161,6 +161,7 @@ class _Judge:
         self._atol = atol
         self._narrowest = _narrowest_float(expected.proto)
         self._random = random_outputs(expected.proto)
+        self._stated = {v.name: _stated_shape(v) for v in expected.proto.graph.output}
 
     def compare(self, outcome: Outcome) -> tuple[Comparison, ...]:
         """Compare output by output, and let go of each when done.
@@ -189,6 +190,23 @@ class _Judge:
         found += [missing(name, "the original has no such output") for name in extra]
         return tuple(found)
 
+    def excluded(self, comparisons: Sequence[Comparison]) -> str:
+        """Why the model itself excludes the feeds; empty where it does not.
+
+        An input that decides a shape may be left only one value by the shape that the model states
+        of its output. With another value the original gives what it says it never does; where that
+        is all that differs, nothing is shown.
+        """
+        said = []
+        for found in (c for c in comparisons if not c.ok):
+            stated = self._stated.get(found.output)
+            if stated is None or not found.dtype_equal or found.shape_equal:
+                return ""
+            if not _fits(found.shape, stated) or _fits(found.expected_shape, stated):
+                return ""
+            said.append(f"the original gives '{found.output}' a shape that it does not state")
+        return "; ".join(said)
+
     def _tolerance(self, wanted: object) -> Tolerance | None:
         while isinstance(wanted, list) and wanted:
             wanted = wanted[0]
@@ -203,6 +221,21 @@ class _Judge:
             limits.rtol * self._slack if self._rtol is None else self._rtol,
             limits.atol * self._slack if self._atol is None else self._atol,
         )
+
+
+def _stated_shape(value: onnx.ValueInfoProto) -> tuple[int | None, ...] | None:
+    """The sizes that a model states of an output, None where one is left open."""
+    kind = value.type.tensor_type
+    if not value.type.HasField("tensor_type") or not kind.HasField("shape"):
+        return None
+    return tuple(d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim)
+
+
+def _fits(shape: tuple[int, ...] | None, stated: tuple[int | None, ...]) -> bool:
+    """Whether a shape is one of those stated."""
+    if shape is None or len(shape) != len(stated):
+        return False
+    return all(s is None or s == size for size, s in zip(shape, stated, strict=True))
 
 
 def _form_only(compared: Comparison) -> Comparison:
@@ -240,6 +273,10 @@ def _judged(case: Case, judge: _Judge, outcome: Outcome) -> Case:
         )
         return replace(case, status=status, oracle=outcome.oracle, message=outcome.message)
     comparisons = judge.compare(outcome)
+    # The user's own feeds are what the model is for, whatever it states.
+    excluded = "" if case.source else judge.excluded(comparisons)
+    if excluded:
+        return replace(case, status="original failed", oracle=outcome.oracle, message=excluded)
     faults = [describe(comparison) for comparison in comparisons if not comparison.ok]
     return replace(
         case,

@@ -120,6 +120,7 @@ _SINKS: dict[tuple[str, int], Callable[[onnx.NodeProto], Demand]] = {
     ("Col2Im", 2): _between(1, 3),
     ("CenterCropPad", 1): _between(1, 6),
     ("DFT", 1): _POSITIVE,
+    ("DFT", 2): _between(0, 2),
     ("STFT", 1): _SMALL,
     ("STFT", 3): _between(2, 5),
     ("HannWindow", 0): _POSITIVE,

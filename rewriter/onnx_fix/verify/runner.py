@@ -15,8 +15,10 @@ import numpy as np
 import onnx
 from onnx import external_data_helper
 
+from onnx_fix.errors import UsageError
 from onnx_fix.verify.feeds import DTYPES, Value
 from onnx_fix.verify.source import ChainSource, ModelSource, Source
+from onnx_fix.verify.symbols import dim_size
 
 OracleName = Literal["onnxruntime", "onnx.reference"]
 ORACLES: tuple[OracleName, ...] = ("onnxruntime", "onnx.reference")
@@ -79,7 +81,10 @@ def open_oracle(source: Source, name: OracleName, threads: int = 0) -> Oracle:
 
 
 class Chain:
-    """Models that run one after the other; what no later one reads is let go of."""
+    """Models that run one after the other; what no later one reads is let go of.
+
+    What goes between them must have the sizes that are declared, the same for the same symbol.
+    """
 
     def __init__(self, source: ChainSource, oracles: Sequence[Oracle]) -> None:
         self._source = source
@@ -89,12 +94,47 @@ class Chain:
         """Return every output by name."""
         links = self._source.links
         there: dict[str, Any] = dict(feeds)
+        sizes: dict[str, int] = {}
+        for name in self._source.given:
+            self._check(name, there.get(name), sizes)
         for number, (link, oracle) in enumerate(zip(links, self._oracles, strict=True)):
-            there |= oracle.run({name: there[name] for name in link.inputs()})
+            made = oracle.run({name: there[name] for name in link.inputs()})
+            for name in made:
+                self._check(name, made[name], sizes)
+            there |= made
             later = {name for other in links[number + 1 :] for name in other.inputs()}
             later.update(self._source.wanted)
             there = {name: value for name, value in there.items() if name in later}
         return {name: there[name] for name in self._source.wanted}
+
+    def _check(self, name: str, value: object, sizes: dict[str, int]) -> None:
+        """Compare a shape with what is declared, and learn the sizes of its symbols.
+
+        Raises:
+            RunError: they differ.
+        """
+        dims = self._source.declared.get(name)
+        if dims is None or not isinstance(value, np.ndarray):
+            return
+        wanted: list[int | str] = []
+        for dim in dims:
+            try:
+                wanted.append(dim_size(dim, sizes))
+            except UsageError:
+                wanted.append(dim)
+        fits = len(dims) == value.ndim and all(
+            isinstance(want, str) or want == size
+            for want, size in zip(wanted, value.shape, strict=True)
+        )
+        if not fits:
+            raise RunError(
+                f"'{name}' goes between two parts and has shape {list(value.shape)}, declared is "
+                f"[{', '.join(map(str, dims))}], which would be [{', '.join(map(str, wanted))}]; "
+                "correct the names of dims in the export"
+            )
+        for want, size in zip(wanted, value.shape, strict=True):
+            if isinstance(want, str):
+                sizes[want] = size
 
 
 class OnnxRuntime:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 
 from onnx_fix.errors import ModelError
-from onnx_fix.verify.symbols import fed_inputs
+from onnx_fix.verify.symbols import fed_inputs, input_dims
 
 _FUNCTIONS_SINCE_IR = 8
 
@@ -74,6 +74,8 @@ class ChainSource:
     """Names of the inputs that must be fed."""
     wanted: tuple[str, ...]
     """Names of the tensors that come out in the end; one of the inputs may be among them."""
+    declared: Mapping[str, tuple[int | str, ...]]
+    """The dims of what is fed and of what goes between the models, where they are declared."""
 
     @classmethod
     def of(
@@ -94,7 +96,9 @@ class ChainSource:
         ends = tuple(value.name for value in whole.graph.output)
         # An input that no link reads may be fed all the same.
         fed = tuple(v.name for v in fed_inputs(whole))
-        return cls(links, (*fed, *sorted(given - set(fed))), ends)
+        entering = [*fed_inputs(whole), *(v for link in links for v in fed_inputs(link.proto))]
+        declared = {v.name: dims for v in entering if (dims := input_dims(v)) is not None}
+        return cls(links, (*fed, *sorted(given - set(fed))), ends, declared)
 
     def inputs(self) -> tuple[str, ...]:
         """Names of the inputs that must be fed."""

@@ -7,7 +7,7 @@ from claim import ROUNDED, Case, of_text
 _FEEDS: list[dict[str, tuple[str, tuple[int, ...]]]] = [{"x": ("f4", (n, 2, 5, 6))} for n in (1, 3)]
 
 
-def _pool(op: str, attributes: str, target: str, opset: int = 18, first: str = "") -> Case:
+def _pool(op: str, attributes: str, target: str, opset: int = 18) -> Case:
     return of_text(
         opset,
         "(float[N, 2, 5, 6] x) => (float[N, 2, H, W] y)",
@@ -15,7 +15,6 @@ def _pool(op: str, attributes: str, target: str, opset: int = 18, first: str = "
         target,
         _FEEDS,
         tolerance=ROUNDED,
-        first=first,
     )
 
 

@@ -55,5 +55,6 @@ CASES: dict[tuple[str, str, str], Case] = {
         "trt-8.6",
         [{"x": ("?", (n,))} for n in (1, 9)],
         by_reference=True,
+        first="replace-bit-shift",
     ),
 }

@@ -66,9 +66,13 @@ def _spread(low: LowNode, scale: str) -> str:
     if not _blocked(low):
         trailing = list(range(1, rank - axis))
         return unsqueeze(low, scale, trailing) if trailing else scale
-    size = counting(low, dims_of(low, low.input(0), [axis]))
-    block = low.const(integer(low, "block_size", 0), TensorProto.INT64)
-    return low.add("Gather", scale, low.add("Div", size, block), axis=axis)
+    size, block = (low.types(low.input(0)).shape or ())[axis], integer(low, "block_size", 0)
+    if isinstance(size, int):
+        places = low.const([k // block for k in range(size)], TensorProto.INT64)
+    else:
+        run_time = counting(low, dims_of(low, low.input(0), [axis]))
+        places = low.add("Div", run_time, low.const(block, TensorProto.INT64))
+    return low.add("Gather", scale, places, axis=axis)
 
 
 def _target(low: LowNode) -> int:

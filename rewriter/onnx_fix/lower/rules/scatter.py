@@ -65,7 +65,7 @@ def _scatter_elements(low: LowNode) -> list[NodeProto]:
     )
 
 
-def _tensor_scatter(low: LowNode) -> list[NodeProto]:
+def tensor_scatter(low: LowNode) -> list[NodeProto]:
     """24 to 23: ScatterElements along the axis, at the write index of the batch and on."""
     rank = known_rank(low, 0)
     axis = integer(low, "axis", -2) % rank
@@ -165,5 +165,5 @@ RULES: dict[tuple[str, int], Rule] = {
     },
     ("ScatterElements", 11): _scatter_elements,
     ("ScatterND", 11): _scatter_nd,
-    ("TensorScatter", 24): _tensor_scatter,
+    ("TensorScatter", 24): tensor_scatter,
 }

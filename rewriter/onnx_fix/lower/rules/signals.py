@@ -118,6 +118,7 @@ def _lengths(low: LowNode, axis: int) -> list[int | None]:
     if not isinstance(made, int):
         raise Refused(f"dft_length '{name}' is computed at run time")
     half = low.attr("onesided", 0) and not low.attr("inverse", 0)
+    low.note = "dft_length is what the shape that is stated of its result has"
     return [n for n in (2 * made - 2, 2 * made - 1) if n > 0] if half else [made]
 
 
@@ -143,6 +144,8 @@ def _plans(low: LowNode, axes: Sequence[int]) -> list[_Along]:
         if len(fitting) > 1:
             raise Refused(f"dft_length '{low.input(1)}' is computed at run time")
         plans += fitting
+    if len(axes) > 1 and len(plans) < len(axes):
+        low.note = "the axis is one that gives the shape that is stated of its result"
     if len(shapes) != 1:
         raise Refused(
             f"the axis '{low.input(2)}' is computed at run time, and the shape of the result goes "
@@ -269,6 +272,9 @@ def _steps(low: LowNode) -> tuple[int, int]:
         if len(fitting) != 1:
             raise Refused(_UNSIZED)
         step, length = fitting[0]
+        low.note = (
+            f"frames of {length} every {step}, as the shape that is stated of its result has it"
+        )
     if window is not None and window != length:
         raise Refused(_UNSIZED)
     return step, length

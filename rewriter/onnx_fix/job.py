@@ -1,0 +1,106 @@
+"""One rewriting job: a model, a target and the steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto
+
+from onnx_fix.contract import ModelPass, PassResult
+from onnx_fix.engine import Engine, Step
+from onnx_fix.errors import ModelError
+from onnx_fix.load import check_loaded, load_proto, stored_tensors
+from onnx_fix.model import Model
+from onnx_fix.pipeline import Pipeline
+from onnx_fix.target import Target
+from onnx_fix.weights import is_external
+
+Observer = Callable[[Model, PassResult], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One rewriting job that can be run again up to some change, which bisection needs."""
+
+    proto: ModelProto
+    base_dir: Path | None
+    target: Target
+    steps: Sequence[Step]
+    rounds: int
+
+    def frozen(self) -> dict[str, NDArray[np.generic]]:
+        """The inputs that become constants, with their values."""
+        found: dict[str, NDArray[np.generic]] = {}
+        for step in self.steps:
+            if isinstance(step.pass_, ModelPass):
+                found.update(step.pass_.frozen_inputs(self.proto))
+        return found
+
+    def model(self) -> Model:
+        """The model as it came."""
+        return Model(self.proto, self.base_dir, self.target)
+
+    def rewrite(
+        self, model: Model, limit: int | None = None, after_each: Observer | None = None
+    ) -> list[PassResult]:
+        """Take the steps, all of them or the first ``limit`` changes."""
+        engine = Engine(model, limit=limit, after_each=after_each)
+        return engine.run(self.steps, rounds=self.rounds)
+
+    def up_to(self, limit: int) -> Model:
+        """The model after the first ``limit`` changes."""
+        model = self.model()
+        if limit:
+            self.rewrite(model, limit)
+        return model
+
+
+def job_of(
+    model: ModelProto | str | Path,
+    target: Target,
+    settings: Pipeline,
+    folder: Path,
+    plugins: bool,
+    base_dir: Path | None,
+) -> tuple[Job, Path | None]:
+    """The job for a model or its file, and the file.
+
+    Raises:
+        ModelError: the model cannot be read.
+        PipelineError: a step cannot be made.
+    """
+    path: Path | None = None
+    if isinstance(model, ModelProto):
+        proto = model
+        check_loaded(proto, "the model")
+        check_weights(proto, base_dir)
+    else:
+        path = Path(model)
+        proto = load_proto(path)
+        base_dir = path.parent
+    steps = settings.steps(folder)
+    if not plugins:
+        steps = [_without_plugins(s) for s in steps]
+    return Job(proto, base_dir, target, steps, settings.rounds), path
+
+
+def check_weights(proto: ModelProto, base_dir: Path | None) -> None:
+    """Refuse a model in memory whose weights lie nobody knows where.
+
+    Raises:
+        ModelError: it has external weights, and no folder was given.
+    """
+    if base_dir is None and any(is_external(t) for t in stored_tensors(proto)):
+        raise ModelError(
+            "the model keeps weights in other files, and a ModelProto does not say where; pass "
+            "the path of the model file"
+        )
+
+
+def _without_plugins(step: Step) -> Step:
+    wanted = step.pass_.without_plugins
+    return replace(step, pass_=replace(step.pass_, **wanted)) if wanted else step
