@@ -89,7 +89,7 @@ class ReplaceRange(Pass):
         if not scope.accepts("Cast", [whole], {"to": dtype}, [real]):
             name = TensorProto.DataType.Name(dtype)
             return Skip(node, f"{scope.target.name} casts no integers to {name}")
-        bounds = [_Whole(scope).of(t) for t in node.inputs]
+        bounds = [_Whole(scope, _DIGITS[dtype]).of(t) for t in node.inputs]
         lacking = next((t for t, b in zip(node.inputs, bounds, strict=True) if b is None), None)
         if lacking is not None:
             return Skip(
@@ -167,8 +167,9 @@ class _Node:
 class _Whole:
     """Follows a floating-point scalar back to integers."""
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: Scope, digits: int) -> None:
         self._scope = scope
+        self._digits = digits
         self._left = _MOST_NODES
 
     def of(self, tensor: gs.Tensor) -> _Node | Fraction | None:
@@ -182,13 +183,14 @@ class _Whole:
         self._left -= 1
         if node is None or self._left < 0 or not is_standard(node):
             return None
+        # A narrower type would round.
+        if _DIGITS.get(scope.dtype(tensor) or 0, 0) < self._digits:
+            return None
         if node.op == "Cast":
             source = node.inputs[0]
             if scope.dtype(source) in _INTEGERS:
                 return _Node("Cast", source=source)
-            # A narrower type would round.
-            wider = _DIGITS.get(scope.dtype(tensor) or 0, 0)
-            return self.of(source) if wider >= _DIGITS.get(scope.dtype(source) or 0, 99) else None
+            return self.of(source)
         if node.op in _SAME:
             return self.of(node.inputs[0])
         if node.op == "Neg":

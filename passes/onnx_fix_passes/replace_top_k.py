@@ -49,7 +49,8 @@ class ReplaceTopK(Pass):
         relies on, and the padding of rule 2. Rule 4 relies on nothing. In rule 3 minus infinity
         and the lowest finite number count as equals where a row holds both, unless the data is
         seen to hold no infinity (Sigmoid, Softmax, Clip). Rows with NaNs have no order in ONNX.
-        Left alone: a run-time K without a bound; integers of a dynamic length.
+        Left alone: a run-time K without a bound; integers of a dynamic length; ``sorted = 0`` in
+        rules 2 (but for a K that folds), 3 and 4, since there is no order to compare with.
     Since: 0.2
     """
 
@@ -130,6 +131,12 @@ def _done(e: Emitter, node: gs.Node, values: gs.Tensor, indices: gs.Tensor, note
     return e.rewrite(node, pairs, note=note)
 
 
+_UNSORTED = (
+    "its order is left open (sorted = 0), so that what several nodes make could not be compared "
+    "with it: export with sorted = 1"
+)
+
+
 def _no_bound(site: forms.Site, most: int) -> Skip:
     name = site.node.inputs[1].name
     return Skip(
@@ -149,7 +156,7 @@ def _integers(site: forms.Site) -> Rewrite | Skip:
             return made
         (values, indices), note = made
         return _done(e, site.node, e.cast(values, site.dtype), indices, note)
-    reason = forms.reason_against_ranks(site, most)
+    reason = _UNSORTED if site.sorted == 0 else forms.reason_against_ranks(site, most)
     if reason:
         return Skip(site.node, reason)
     if site.count is not None:
@@ -188,6 +195,8 @@ def _of_floats(
         if steps is None or steps > most or not all(isinstance(d, int) for d in others):
             return _no_bound(site, most)
         note = _TIES
+    if site.sorted == 0 and (site.count is None or site.count > most):
+        return Skip(site.node, _UNSORTED)
     if steps is not None and steps > most:
         reason = forms.reason_against_parts(site, most)
         if reason:

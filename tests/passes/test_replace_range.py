@@ -154,6 +154,10 @@ def test_a_narrower_cast_is_not_followed() -> None:
     )
     (reason,) = skip_reasons(PASS, model)
     assert "'l' is not seen to hold whole numbers" in reason
+    (reason,) = skip_reasons(
+        PASS, text("w = Cast <to = 10> (n) l = Cast <to = 1> (w) y = Range (a, l, d)", a=0.0, d=1.0)
+    )
+    assert "'l' is not seen to hold whole numbers" in reason
 
 
 def test_the_note_says_how_far() -> None:

@@ -279,6 +279,21 @@ def test_integers_that_are_left() -> None:
     assert skip_reasons(PASS, top_k(dtype="int32"), target="trt-9.0") == []
 
 
+def test_an_open_order() -> None:
+    """The first K of all are those of a sorted TopK alone."""
+    for text in (
+        top_k("k", attributes="axis = 1, sorted = 0"),
+        top_k(4000, shape="1, 4100", attributes="axis = 1, sorted = 0"),
+        top_k(3, dtype="int32", shape="1, 6", attributes="axis = 1, sorted = 0"),
+    ):
+        (reason,) = skip_reasons(PASS, text)
+        assert reason.startswith("its order is left open")
+    text = top_k(3, attributes="axis = 1, largest = 0, sorted = 0")
+    fixed = assert_rewrites(PASS, text, after=["Neg", "TopK", "Neg"])
+    (order,) = [a.i for a in fixed.graph.node[1].attribute if a.name == "sorted"]
+    assert order == 0
+
+
 # -- elsewhere -------------------------------------------------------------------------------------
 
 
