@@ -13,6 +13,10 @@ Array = NDArray[np.generic]
 Shape = tuple[int | str | None, ...]
 
 
+MARK = "\x02"
+"""Stands in no name of a model, and in every name that is made here."""
+
+
 class Unresolved(Exception):
     """The control flow rests on what is known at run time only; the message says on what."""
 
@@ -258,7 +262,7 @@ class Rounds:
     def fresh(self, base: str) -> str:
         """A name that nothing has."""
         self._number += 1
-        return f"{base.partition(chr(2))[0]}\x02{self._number}"
+        return f"{base.partition(MARK)[0]}{MARK}{self._number}"
 
     def constant(self, value: Array) -> str:
         """The name of a new constant."""
