@@ -89,7 +89,7 @@ def _site(scope: Scope, node: gs.Node) -> Rewrite | Skip:
     at = e("Where", from_end, e("Add", at, size), at)
     hot = e("Equal", at, places(e, size, [-1] + [1] * (rank - axis)))
     given = scope.folded(values)
-    if given is not None:
+    if given is not None and given.size == 2:
         off, on = (e.const(v.reshape(())) for v in given.reshape(-1))
     else:
         off, on = (e("Gather", values, e.const(k), axis=0) for k in range(2))
