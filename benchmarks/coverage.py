@@ -38,6 +38,7 @@ from typing import Any
 import numpy as np
 from accuracy import ANSWERS, live_answers
 from accuracy_cases import Case, one_case
+from freeze_options import freeze
 from lowering_cases import as_feed
 from lowering_judge import RANDOM, RUNTIMES, first_difference, ops, run
 from ml_dtypes import bfloat16
@@ -45,7 +46,7 @@ from onnx import ModelProto, TensorProto
 from speed import HERE, processor, table
 
 from onnx_fix import fix
-from onnx_fix.api import reference_functions
+from onnx_fix.api import FixResult, reference_functions
 from onnx_fix.check import check
 from onnx_fix.contract import Retyped
 from onnx_fix.errors import OnnxFixError, VerificationError
@@ -85,9 +86,12 @@ def tests() -> dict[str, Any]:
         return {t.name: t for t in load_model_tests(kind="node") if t.model is not None}
 
 
-def options(test: Any) -> dict[str, Any]:
-    """The options of ``fix`` that change inputs or outputs, as a user would give them."""
-    return {"retype_io": True}
+def options(test: Any, fixed: FixResult) -> dict[str, Any]:
+    """The options of ``fix`` that change inputs or outputs, as a user would give them.
+
+    ``fixed`` is what comes of the test without them.
+    """
+    return {"retype_io": True, "freeze": freeze(test, fixed)}
 
 
 def servable(model: ModelProto) -> bool:
@@ -133,7 +137,8 @@ def numbers(
         names = [v.name for v in model.graph.input]
         feeds = dict(zip(names, map(as_feed, given), strict=False))
         want = [as_feed(value) for value in recorded]
-        others = ends.fixed(feeds)
+        left = {v.name for v in whole.graph.input}
+        others = {name: value for name, value in ends.fixed(feeds).items() if name in left}
         pairs = zip(model.graph.output, want, strict=True)
         wanted = [ends.output(v.name, value, None)[0] for v, value in pairs]
         said = []
@@ -186,15 +191,15 @@ def work(name: str, target: str) -> Fixed:
         outcome = numbers(model, result.model, test) if servable(model) else "not run"
     kept = result.model.SerializeToString()
     one = Fixed(name, servable(model), before, after, not result.unchanged, outcome, reason, kept)
-    return with_options(one, test, target)
+    return with_options(one, test, target, result)
 
 
-def with_options(one: Fixed, test: Any, target: str) -> Fixed:
+def with_options(one: Fixed, test: Any, target: str, fixed: FixResult) -> Fixed:
     """The same with what comes of it when the options are given, too."""
     if not one.counted or (one.after == "taken" and target != LIVE):
         return one
     try:
-        result = fix(test.model, target=target, verify=False, **options(test))
+        result = fix(test.model, target=target, verify=False, **options(test, fixed))
     except OnnxFixError as error:
         return replace(one, optional="refused", optional_numbers=str(error))
     kept = result.model.SerializeToString()
@@ -212,11 +217,13 @@ def asked(found: Sequence[Fixed], workers: int, limit: float) -> list[Fixed]:
     for one in found:
         test = tests()[one.name]
         recorded = test.data_sets[0][0] if test.data_sets else ()
+        by_name = dict(zip((v.name for v in test.model.graph.input), recorded, strict=False))
         cases[one.name, ""] = one_case(one.name, "as shipped", test.model, recorded)
         for what, kept in (("fixed", one.model), ("options", one.optional_model)):
             if kept and (one.changed or what == "options"):
                 fixed = ModelProto.FromString(kept)
-                cases[one.name, what] = one_case(one.name, what, fixed, recorded)
+                left = [by_name[v.name] for v in fixed.graph.input if v.name in by_name]
+                cases[one.name, what] = one_case(one.name, what, fixed, left)
     _, answers = live_answers(list(cases.values()), ANSWERS, workers, limit)
     live = []
     for one in found:

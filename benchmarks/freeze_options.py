@@ -10,31 +10,30 @@ import onnx_graphsurgeon as gs
 from lowering_cases import as_feed
 from onnx import ModelProto
 
-from onnx_fix import fix
+from onnx_fix.api import FixResult
 from onnx_fix.model import Model
 from onnx_fix.scope import Scope
-from onnx_fix.target import load_target
+from onnx_fix.target import Target
 
 _MOST_NODES = 64
 _VALUES_UNREAD = frozenset({"Shape", "Size"})
 
 
-def freeze(test: Any, target: str) -> dict[str, np.ndarray[Any, Any]]:
+def freeze(test: Any, result: FixResult) -> dict[str, np.ndarray[Any, Any]]:
     """The recorded values of inputs that feed a place that must be constant, or that a pass wants
     as constants.
 
-    After a default fix, which does away with many such places. An input stays where the data sets
-    disagree about it, and all stay where none would be left.
+    ``result`` is what comes of a fix without them, which does away with many such places. An input
+    stays where the data sets disagree about it, and all stay where none would be left.
     """
     model: ModelProto = test.model
-    result = fix(model, target=target, verify=False)
     named = {
         name
         for _, skipped in result.report.skipped
         if "--freeze" in skipped.reason
         for name in re.findall("'([^']+)'", skipped.reason)
     }
-    asked = wanted(result.model, target, named)
+    asked = wanted(result.model, result.report.target, named)
     found: dict[str, np.ndarray[Any, Any]] = {}
     for place, port in enumerate(model.graph.input):
         if port.name not in asked:
@@ -47,10 +46,10 @@ def freeze(test: Any, target: str) -> dict[str, np.ndarray[Any, Any]]:
     return found if len(found) < len(model.graph.input) else {}
 
 
-def wanted(model: ModelProto, target: str, named: set[str]) -> set[str]:
+def wanted(model: ModelProto, target: Target, named: set[str]) -> set[str]:
     """The network inputs whose values rest in a place that must be constant, or in one of the
     tensors named."""
-    work = Model(model, None, load_target(target))
+    work = Model(model, None, target)
     names = {found for name in named for found in behind(work.main, name)}
     for scope in work.scopes:
         for node in scope.nodes():

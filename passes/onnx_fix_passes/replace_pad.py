@@ -20,7 +20,10 @@ from onnx_fix_passes._known_elements import elements
 
 _MODES = ("constant", "edge", "reflect")
 _INPUTS_SINCE = 11
-_AT_RUN_TIME = "its axes are computed at run time; name them in the network"
+_AT_RUN_TIME = (
+    "its axes are computed at run time; name them in the network, or give them with --freeze where "
+    "they are an input"
+)
 
 Places: TypeAlias = NDArray[np.int64]
 

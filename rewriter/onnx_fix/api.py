@@ -175,14 +175,9 @@ def fix(
         settings = planner_pipeline(chosen, plugins=plugins, opset=opset)
     elif opset is not None:
         settings = settings.model_copy(update={"opset": opset})
-    if max_count:
-        settings = settings.model_copy(
-            update={"passes": with_max_count(settings.passes, max_count)}
-        )
-    if freeze:
-        settings = settings.model_copy(update={"passes": with_freeze(settings.passes, freeze)})
-    if retype_io:
-        settings = settings.model_copy(update={"passes": with_retype_io(settings.passes)})
+    passes = with_freeze(with_max_count(settings.passes, max_count or {}), freeze or {})
+    passes = with_retype_io(passes) if retype_io else passes
+    settings = settings.model_copy(update={"passes": passes})
     given_dir = None if base_dir is None else Path(base_dir)
     job, path = job_of(model, chosen, settings, folder, plugins, given_dir)
     files = external_files(job.proto, job.base_dir)

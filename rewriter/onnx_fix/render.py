@@ -154,6 +154,9 @@ def render_blockers(console: Console, found: list[Blocker], verbose: int) -> Non
                 console.print(f"      parser: {escape(finding.message)}")
             if finding.why and finding.why != finding.message:
                 console.print(f"      why: {escape(finding.why)}")
+        hints = list(dict.fromkeys(b.hint for b in group if b.hint))
+        for hint in hints if verbose else hints[:_SHOWN]:
+            console.print(f"      mend: {escape(hint)}")
 
 
 def _comparison(console: Console, report: Report) -> None:

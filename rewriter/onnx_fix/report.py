@@ -11,6 +11,7 @@ from onnx import TensorProto
 
 from onnx_fix import __version__
 from onnx_fix.contract import Change, PassResult, Skipped
+from onnx_fix.freeze_hint import freeze_hint
 from onnx_fix.model import Model
 from onnx_fix.scope import node_label
 from onnx_fix.target import Finding, Target
@@ -32,6 +33,8 @@ class Blocker:
     domain: str
     status: Literal["refused", "unknown"]
     findings: tuple[Finding, ...]
+    hint: str = ""
+    """What the user can do, where an option of ours helps."""
 
     @property
     def silent(self) -> bool:
@@ -62,6 +65,7 @@ def blockers(model: Model) -> list[Blocker]:
                     node.domain or "",
                     verdict.status,
                     telling,
+                    next(filter(None, (freeze_hint(scope, node, f) for f in telling)), ""),
                 )
             )
     return found
@@ -183,6 +187,7 @@ def _blocker(blocker: Blocker) -> dict[str, Any]:
         "domain": blocker.domain,
         "status": blocker.status,
         "silent": blocker.silent,
+        "hint": blocker.hint,
         "findings": [
             {
                 "kind": f.kind,

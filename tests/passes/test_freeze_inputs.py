@@ -274,8 +274,31 @@ def test_it_comes_first() -> None:
 
 def test_the_check_names_it() -> None:
     (found,) = [f for f in check(proto(SLICE), target="trt-7.2").findings if f.op == "Slice"]
-    assert "`--freeze axes=...` makes the network input a constant" in found.mend
+    assert "`--freeze axes=...` gives the network input a constant value" in found.mend
     assert found.mended_by is None
+
+
+def test_the_hint_follows_what_steers(tmp_path: Path) -> None:
+    """Through arithmetic to scalars and vectors, not to an image, and into bodies."""
+    text = """<ir_version: 8, opset_import: ["" : 13]>
+    g (float[2, 7] x, int64[1] a, int64 b, int64[N, 2] image) => (float[A, B] y) {
+        SUM y = Slice (x, zero, two, axes) }"""
+    zero = "zero = Constant <value = int64[1] {0}> () two = Constant <value = int64[1] {2}> () "
+
+    def hints(how: str) -> list[str]:
+        report = onnx_fix.plan(proto(text.replace("SUM", zero + how)), target="trt-8.2").report
+        return [b.hint for b in report.refused if b.op == "Slice"]
+
+    both = "`--freeze a=... --freeze b=...` gives the network inputs a constant value"
+    assert hints("axes = Add (a, b)") == [both]
+    assert hints("s = Shape (image) axes = Gather (s, a)") == [""]
+    assert hints("m = ReduceMax <axes = [0, 1], keepdims = 0> (image) axes = Reshape (m, two)") == [
+        ""
+    ]
+    path = tmp_path / "m.onnx"
+    onnx.save(proto(SLICE), path)
+    out = CliRunner().invoke(app, ["plan", str(path), "-t", "trt-7.2"])
+    assert "mend: `--freeze axes=...` gives the network input a constant value" in out.output
 
 
 def test_the_engine_wants_an_option_for_it() -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import onnx_graphsurgeon as gs
 
 from onnx_fix.contract import BasePass, ModelPass, Pass, Rewrite, Skip
+from onnx_fix.freeze_hint import freeze_hint
 from onnx_fix.lower.node import since
 from onnx_fix.model import Model
 from onnx_fix.registry import default_order, menders
@@ -126,8 +127,10 @@ class Mending:
                 return Mended(cls.name)
             if not reason and id(node) in answer.left:
                 reason = f"{cls.name} leaves it as the model stands: {answer.left[id(node)]}"
-        reason = reason or _by_freezing(scope, node, finding) or self._by_lowering(node, finding)
-        return Mended(None, reason)
+        hint = freeze_hint(scope, node, finding)
+        if hint and "--freeze" not in reason:
+            reason = f"{reason}; {hint}" if reason else f"but {hint}"
+        return Mended(None, reason or self._by_lowering(node, finding))
 
     def _by_lowering(self, node: gs.Node, finding: Finding) -> str:
         """What may help where the node is newer than the release, or read by older rules."""
@@ -149,16 +152,6 @@ class Mending:
             else:
                 self._answers[key] = _Answer()
         return self._answers[key]
-
-
-def _by_freezing(scope: Scope, node: gs.Node, finding: Finding) -> str:
-    """What helps where a network input must be constant: the user knows its value."""
-    if finding.kind not in ("input_must_be_constant", "must_be_constant"):
-        return ""
-    tensor = next((t for t in node.inputs if t.name and t.name == finding.tensor), None)
-    if tensor is None or scope.kind != "main" or not scope.model.is_input(tensor):
-        return ""
-    return f"but `--freeze {tensor.name}=...` makes the network input a constant of your choice"
 
 
 def _is_constant(scope: Scope, node: gs.Node) -> bool:
