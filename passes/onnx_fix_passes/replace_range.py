@@ -130,7 +130,8 @@ def _stated(scope: Scope, node: gs.Node) -> Rewrite | None:
     e = Emitter(scope)
     places = e.const(np.arange(length), dtype)
     result = e("Add", start, e("Mul", step, places))
-    return e.rewrite(node, result, exactness=Exactness.ROUNDING)
+    note = f"it has {length} elements, as the shape that is stated of its result has it"
+    return e.rewrite(node, result, exactness=Exactness.ROUNDING, note=note)
 
 
 def _length(scope: Scope, tensor: gs.Tensor) -> int | None:
