@@ -11,6 +11,7 @@ from onnx import TensorProto
 from onnx.helper import tensor_dtype_to_np_dtype
 
 from onnx_fix.emit import Emitter
+from onnx_fix.scope import Scope
 from onnx_fix.target import TensorFacts
 
 _INT32, _INT64 = int(TensorProto.INT32), int(TensorProto.INT64)
@@ -70,6 +71,12 @@ def bits_of(e: Emitter, dtype: int) -> Bits | None:
     """How to work on the bits of a type; None where no signed integers hold its numbers."""
     found = _WORK.get(dtype)
     return None if found is None else Bits(e, dtype, *found)
+
+
+def is_narrow(scope: Scope, bits: Bits) -> bool:
+    """Whether the target holds the working type in fewer bits than it has."""
+    narrow = scope.target.dtype_names[TensorProto.INT64] == "INT32"
+    return bits.work == TensorProto.INT64 and narrow
 
 
 def runs(mask: int, width: int) -> list[tuple[int, int]]:

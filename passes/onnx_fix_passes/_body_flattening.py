@@ -12,6 +12,7 @@ from onnx import GraphProto, NodeProto, numpy_helper
 from onnx_fix.emit import Emitter
 from onnx_fix_passes._body_folding import Folding
 from onnx_fix_passes._body_rounds import (
+    MARK,
     Array,
     Known,
     Limits,
@@ -86,7 +87,10 @@ def flattened(
 
 
 class Emission:
-    """Emits the nodes of a flat body; ``tensors`` says what stands for the names outside of it."""
+    """Emits the nodes of a flat body; ``tensors`` says what stands for the names outside of it.
+
+    With ``omits`` a name that nothing stands for is an input that the node leaves out.
+    """
 
     def __init__(
         self,
@@ -94,8 +98,11 @@ class Emission:
         flat: Flat,
         tensors: dict[str, gs.Tensor],
         read: Read = numpy_helper.to_array,
+        *,
+        omits: bool = False,
     ) -> None:
         self._e = e
+        self._omits = omits
         self._flat = flat
         self._tensors = tensors
         for made in flat.nodes:
@@ -110,8 +117,14 @@ class Emission:
         tensors.pop("", None)
 
     def tensor(self, name: str) -> gs.Tensor | None:
-        """What stands for a name of the body; None for an omitted one."""
+        """What stands for a name of the body; None for an omitted one.
+
+        Raises:
+            Unresolved: nothing stands for it.
+        """
         if name and name not in self._tensors and name in self._flat.constants:
             self._tensors[name] = self._e.const(self._flat.constants[name])
         found = self._tensors.get(name)
+        if name and found is None and not self._omits:
+            raise Unresolved(f"nothing makes '{name.partition(MARK)[0]}'")
         return found if found is not None and found.name else None

@@ -13,6 +13,10 @@ Array = NDArray[np.generic]
 Shape = tuple[int | str | None, ...]
 
 
+MARK = "\x02"
+"""Stands in no name of a model, and in every name that is made here."""
+
+
 class Unresolved(Exception):
     """The control flow rests on what is known at run time only; the message says on what."""
 
@@ -102,12 +106,12 @@ class Rounds:
         if condition is None or condition.size != 1:
             raise Unresolved(f"the condition '{node.input[0]}' of an If is known at run time only")
         taken = "then_branch" if condition.reshape(-1)[0] else "else_branch"
-        body = _Body(self, _graph(node, taken), known)
+        body = _Body(self, _graph(node, taken), known.read)
         nodes, results = body.copy(())
         return [*nodes, *map(_identity, results, node.output)]
 
     def _loop(self, node: NodeProto, known: Known) -> list[NodeProto]:
-        body = _Body(self, _graph(node, "body"), known)
+        body = _Body(self, _graph(node, "body"), known.read)
         trips = self._trips(node, known)
         condition = known.value(node.input[1]) if len(node.input) > 1 and node.input[1] else None
         if condition is None and len(node.input) > 1 and node.input[1]:
@@ -171,7 +175,7 @@ class Rounds:
     def _scan(self, node: NodeProto, known: Known) -> list[NodeProto]:
         if self.opset < 9:
             raise Unresolved("Scan of operator set 8 has another form; raise the operator set")
-        body = _Body(self, _graph(node, "body"), known)
+        body = _Body(self, _graph(node, "body"), known.read)
         given = {a.name: list(a.ints) for a in node.attribute}
         count = next((a.i for a in node.attribute if a.name == "num_scan_inputs"), 0)
         held = len(node.input) - count
@@ -245,10 +249,20 @@ class Rounds:
         sizes = [d if isinstance(d, int) and k != axis else 0 for k, d in enumerate(shape)]
         return self.constant(np.zeros(sizes, helper.tensor_dtype_to_np_dtype(dtype)))
 
+    def copies(
+        self, graph: GraphProto, read: Callable[[TensorProto], Array]
+    ) -> Callable[[Iterable[str]], tuple[list[NodeProto], list[str]]]:
+        """What makes a copy of a graph for given inputs: its nodes, and the names of its outputs.
+
+        Raises:
+            Unresolved: the graph has a sparse initializer.
+        """
+        return _Body(self, graph, read).copy
+
     def fresh(self, base: str) -> str:
         """A name that nothing has."""
         self._number += 1
-        return f"{base.partition(chr(2))[0]}\x02{self._number}"
+        return f"{base.partition(MARK)[0]}{MARK}{self._number}"
 
     def constant(self, value: Array) -> str:
         """The name of a new constant."""
@@ -272,13 +286,15 @@ class Rounds:
 class _Body:
     """A graph of which copies are made."""
 
-    def __init__(self, rounds: Rounds, graph: GraphProto, known: Known) -> None:
+    def __init__(
+        self, rounds: Rounds, graph: GraphProto, read: Callable[[TensorProto], Array]
+    ) -> None:
         self.graph = graph
         self._rounds = rounds
         self._size = count_nodes(graph)
         if graph.sparse_initializer:
             raise Unresolved("its body has a sparse initializer")
-        self._weights = {t.name: rounds.constant(known.read(t)) for t in graph.initializer}
+        self._weights = {t.name: rounds.constant(read(t)) for t in graph.initializer}
         """Initializers that are inputs too are fed, and so no weights."""
         for value in graph.input:
             self._weights.pop(value.name, None)

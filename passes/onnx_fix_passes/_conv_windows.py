@@ -193,6 +193,7 @@ class Writer:
         self._transposed = transposed
         self._rank = len(site.axes) + 2
         self._counts: list[gs.Tensor | int] = []
+        self._dims: dict[int, gs.Tensor] = {}
 
     def write(self) -> gs.Tensor:
         """The output of the node."""
@@ -232,14 +233,14 @@ class Writer:
     def _columns(self, x: gs.Tensor) -> gs.Tensor:
         """The windows as (batch, group, channels * taps, places)."""
         e, site = self._e, self._site
-        data, lined = site.node.inputs[0], x
+        lined = x
         for k, axis in enumerate(site.axes):
             at = 2 + 2 * k
             if axis.is_whole:
                 lined = e.unsqueeze(lined, [at])
-                self._counts.append(axis.size if axis.size is not None else e.dim(data, 2 + k))
+                self._counts.append(axis.size if axis.size is not None else self._dim(2 + k))
                 continue
-            index, count = self._index(axis, data, k)
+            index, count = self._index(axis, k)
             lined = e("Gather", lined, index, axis=at)
             self._counts.append(count)
         taps = range(2, 2 * self._rank - 2, 2)
@@ -270,13 +271,15 @@ class Writer:
         if len(known) == len(sizes) and all(known):
             return [first, *known]
         # A zero would copy a size of the input.
-        return self._e.concat(
-            [self._e.dim(self._site.node.inputs[0], 0), *map(self._tensor, sizes)], 0
-        )
+        return self._e.concat([self._dim(0), *map(self._tensor, sizes)], 0)
 
-    def _index(
-        self, axis: Axis, data: gs.Tensor, k: int
-    ) -> tuple[NDArray[np.int64] | gs.Tensor, gs.Tensor | int]:
+    def _dim(self, axis: int) -> gs.Tensor:
+        """A size of the data: int64 of shape (1,)."""
+        if axis not in self._dims:
+            self._dims[axis] = self._e.dim(self._site.node.inputs[0], axis)
+        return self._dims[axis]
+
+    def _index(self, axis: Axis, k: int) -> tuple[NDArray[np.int64] | gs.Tensor, gs.Tensor | int]:
         """Which element each tap (row) of each window (column) reads, and the number of windows."""
         e = self._e
         if self._transposed:
@@ -291,7 +294,7 @@ class Writer:
             whole = (found % axis.stride == 0) & (found >= 0)
             inside = whole & (found // axis.stride < axis.size)
             return np.where(inside, found // axis.stride, axis.size), axis.count
-        size = e.dim(data, 2 + k)
+        size = self._dim(2 + k)
         count = self._count(axis, size)
         zero, one = e.const(0), e.const(1)
         places_ = e("Range", zero, e.squeeze(count, [0]), one)

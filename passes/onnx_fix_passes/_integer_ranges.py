@@ -64,19 +64,22 @@ class _Search:
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
-        self._known: dict[int, Range] = {}
+        self._known: dict[tuple[int, bool], Range] = {}
 
-    def of(self, tensor: gs.Tensor) -> Range:
-        """The range of a tensor, that of its type once the search has gone far enough."""
-        key = id(tensor)
+    def of(self, tensor: gs.Tensor, ends_only: bool = False) -> Range:
+        """The range of a tensor, that of its type once the search has gone far enough.
+
+        With ``ends_only`` it does not matter whether the numbers are whole.
+        """
+        key = id(tensor), ends_only
         if key not in self._known:
             if len(self._known) >= _MOST:
                 return _of_type(self.scope, tensor)
             self._known[key] = _of_type(self.scope, tensor)
-            self._known[key] = self._find(tensor)
+            self._known[key] = self._find(tensor, ends_only)
         return self._known[key]
 
-    def _find(self, tensor: gs.Tensor) -> Range:
+    def _find(self, tensor: gs.Tensor, ends_only: bool) -> Range:
         value = self.scope.constant(tensor)
         if value is not None:
             return _of_value(value)
@@ -84,20 +87,27 @@ class _Search:
         if node is None or not is_standard(node):
             return _of_type(self.scope, tensor)
         if node.op in _ROUNDING:
-            inner = self.of(node.inputs[0])
+            inner = self.of(node.inputs[0], True)
             return Range(_step(math.floor, inner.low), _step(math.ceil, inner.high), True)
         if node.op == "Clip":
-            return _clipped(self.scope, node, self.of(node.inputs[0]))
+            # Beyond a Clip of two bounds lies nothing that would be known better.
+            inner = _clipped(self.scope, node, _ANY)
+            if ends_only and math.isfinite(inner.low) and math.isfinite(inner.high):
+                return inner
+            return _clipped(self.scope, node, self.of(node.inputs[0], ends_only))
         if node.op == "Cast":
             inner, own = self.of(node.inputs[0]), _of_type(self.scope, tensor)
             return inner if inner.whole and own.low <= inner.low <= inner.high <= own.high else own
         if node.op in ("Add", "Mul", "Sub"):
-            return _combined(node.op, self.of(node.inputs[0]), self.of(node.inputs[1]))
+            first, second = (self.of(t, ends_only) for t in node.inputs)
+            return _combined(node.op, first, second)
         if node.op == "Concat":
-            parts = [self.of(t) for t in node.inputs]
+            parts = [self.of(t, ends_only) for t in node.inputs]
             whole = all(p.whole for p in parts)
             return Range(min(p.low for p in parts), max(p.high for p in parts), whole)
-        return self.of(node.inputs[0]) if node.op in MOVES else _of_type(self.scope, tensor)
+        if node.op in MOVES:
+            return self.of(node.inputs[0], ends_only)
+        return _of_type(self.scope, tensor)
 
 
 def _combined(op: str, a: Range, b: Range) -> Range:

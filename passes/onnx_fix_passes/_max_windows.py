@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from onnx_fix.emit import Emitter
 from onnx_fix.lower.rules.pooling import Windows
+from onnx_fix.target.facts import Dim
 
 _END = 2**31 - 1
 _STEPS_SINCE = 10
@@ -58,15 +60,22 @@ def positions(e: Emitter, x: gs.Tensor, rank: int, *, column_major: bool) -> Pos
 
 
 def greatest(
-    e: Emitter, x: gs.Tensor, dtype: int, windows: Windows, where: Positions | None
+    e: Emitter,
+    x: gs.Tensor,
+    dtype: int,
+    shape: Sequence[Dim],
+    windows: Windows,
+    where: Positions | None,
 ) -> tuple[gs.Tensor, gs.Tensor | None]:
     """The greatest element of each window, and its position.
 
     The last axis goes first: of equal elements the one that stands first in the plane is kept.
     """
     least = e.const(-np.inf, dtype)
-    best = _padded(e, x, windows, least)
-    place = None if where is None else _padded(e, where.plane, windows, e.const(0))
+    short = short_axes(shape, windows)
+    padded = _longer(windows, short)
+    best = _padded(e, x, padded, least)
+    place = None if where is None else _padded(e, where.plane, padded, e.const(0))
     for axis in reversed(range(len(windows.kernel))):
         parts = _slices(e, best, axis, windows)
         if place is None:
@@ -77,7 +86,38 @@ def greatest(
         for part, there in zip(parts[1:], places[1:], strict=True):
             more = e("Greater", part, best)
             best, place = e("Where", more, part, best), e("Where", more, there, place)
+    for axis in short:
+        # onnxruntime counts (padded - reach) / stride + 1 windows, rounding towards zero.
+        fixed = windows.begins[axis] + windows.ends[axis] - _reach(windows, axis)
+        over = e("Add", e.dim(x, axis + 2), e.ints([fixed]))
+        count = e("Add", e("Div", over, e.ints([windows.strides[axis]])), e.ints([1]))
+        best = e("Slice", best, e.ints([0]), count, e.ints([axis + 2]))
+        place = None if place is None else e("Slice", place, e.ints([0]), count, e.ints([axis + 2]))
     return best, None if place is None or where is None else e("Add", place, where.base)
+
+
+def _reach(windows: Windows, axis: int) -> int:
+    """How far a window reaches along an axis."""
+    return (windows.kernel[axis] - 1) * windows.dilations[axis] + 1
+
+
+def short_axes(shape: Sequence[Dim], windows: Windows) -> list[int]:
+    """The axes, of unknown size, that may be so short that no window fits and one is counted."""
+    return [
+        axis
+        for axis in range(len(windows.kernel))
+        if not isinstance(shape[axis + 2], int)
+        and windows.strides[axis] > 1
+        and _reach(windows, axis) > windows.begins[axis] + windows.ends[axis] + 1
+    ]
+
+
+def _longer(windows: Windows, short: list[int]) -> Windows:
+    """The windows with so much padding behind short axes that one always fits."""
+    ends = list(windows.ends)
+    for axis in short:
+        ends[axis] = _reach(windows, axis) - windows.begins[axis] - 1
+    return replace(windows, ends=ends)
 
 
 def _padded(e: Emitter, x: gs.Tensor, windows: Windows, value: gs.Constant) -> gs.Tensor:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from onnx_fix.scope import Scope, attribute, has_unresolved
 from onnx_fix.target import Dim
-from onnx_fix_passes._resize_taps import Axis, Manner
+from onnx_fix_passes._resize_taps import Axis, Manner, manner_of
 
-_ATTRIBUTES = (
+ATTRIBUTES = (
     "antialias",
     "axes",
     "coordinate_transformation_mode",
@@ -92,7 +92,7 @@ def _seen(scope: Scope, sizes: gs.Tensor, lengths: list[Dim]) -> NDArray[np.int6
 
 def read_node(scope: Scope, node: gs.Node) -> Read | str:
     """The node, or a sentence on what is not known of it."""
-    if has_unresolved(node, *_ATTRIBUTES, "scales"):
+    if has_unresolved(node, *ATTRIBUTES, "scales"):
         return "an attribute is a parameter of the function; inline it first"
     x = node.inputs[0]
     shape, dtype = scope.shape(x), scope.dtype(x)
@@ -102,7 +102,7 @@ def read_node(scope: Scope, node: gs.Node) -> Read | str:
     scales = _value(scope, node, 1 if old else 2)
     sizes = None if old else _value(scope, node, 3)
     roi = None if old else _value(scope, node, 1)
-    manner = _manner(node, old=old)
+    manner = manner_of(node, old=old)
     if manner.coordinates != "tf_crop_and_resize":
         roi = None
     rank = len(shape)
@@ -147,20 +147,3 @@ def read_node(scope: Scope, node: gs.Node) -> Read | str:
             all_scales[axis] = float(ratio)
             all_sizes[axis] = int(np.floor(ratio * np.float32(length) + np.float32(0.5)))
     return Read(node, manner, shape, dtype, tuple(all_scales), tuple(all_sizes), tuple(regions))
-
-
-def _manner(node: gs.Node, *, old: bool) -> Manner:
-    mode = attribute(node, "mode", str, "nearest") or "nearest"
-    if mode == "bilinear":
-        mode = "linear"
-    if old:
-        return Manner(mode, "asymmetric", "floor")
-    return Manner(
-        mode,
-        attribute(node, "coordinate_transformation_mode", str) or "half_pixel",
-        attribute(node, "nearest_mode", str) or "round_prefer_floor",
-        attribute(node, "cubic_coeff_a", float, -0.75) or 0.0,
-        bool(attribute(node, "exclude_outside", int, 0)),
-        bool(attribute(node, "antialias", int, 0)) and mode != "nearest",
-        attribute(node, "extrapolation_value", float, 0.0) or 0.0,
-    )

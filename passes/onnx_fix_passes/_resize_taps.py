@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
+import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
+
+from onnx_fix.scope import attribute
 
 _HAIR = 1e-6
 """What float32 may have added to a coordinate, as part of it."""
@@ -26,6 +29,24 @@ class Manner:
     exclude_outside: bool = False
     antialias: bool = False
     extrapolation: float = 0.0
+
+
+def manner_of(node: gs.Node, *, old: bool) -> Manner:
+    """The attributes of a Resize; ``old``: of an Upsample or of operator set 10."""
+    mode = attribute(node, "mode", str, "nearest") or "nearest"
+    if mode == "bilinear":
+        mode = "linear"
+    if old:
+        return Manner(mode, "asymmetric", "floor")
+    return Manner(
+        mode,
+        attribute(node, "coordinate_transformation_mode", str) or "half_pixel",
+        attribute(node, "nearest_mode", str) or "round_prefer_floor",
+        attribute(node, "cubic_coeff_a", float, -0.75) or 0.0,
+        bool(attribute(node, "exclude_outside", int, 0)),
+        bool(attribute(node, "antialias", int, 0)) and mode != "nearest",
+        attribute(node, "extrapolation_value", float, 0.0) or 0.0,
+    )
 
 
 @dataclass(frozen=True)

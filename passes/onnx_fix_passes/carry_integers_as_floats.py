@@ -13,7 +13,7 @@ from onnx import TensorProto
 from onnx_fix.contract import Mends, Pass, Rewrite, Skip, Stage
 from onnx_fix.emit import Emitter
 from onnx_fix.scope import Scope, has_unresolved, is_standard
-from onnx_fix_passes._integer_ranges import MOVES, range_of
+from onnx_fix_passes._integer_ranges import MOVES, Range, range_of
 
 _FLOAT = int(TensorProto.FLOAT)
 _BOUNDS: dict[int, tuple[int, int]] = {
@@ -55,76 +55,101 @@ class CarryIntegersAsFloats(Pass):
     Since: 0.2
     """
 
-    stage: ClassVar[Stage] = Stage.DECOMPOSE
+    stage: ClassVar[Stage] = Stage.CLEAN
     mends: ClassVar[tuple[Mends, ...]] = ()
 
     def sites(self, scope: Scope) -> Iterator[Rewrite | Skip]:
         """Propose floats wherever integers of few bits came from floats."""
-        done: set[int] = set()
+        carried = _Carried(scope)
         for node in scope.nodes("Cast", "Sub", *_MOVES):
-            if any(id(scope.producer(t)) in done for t in node.inputs if t.name):
-                continue
             if node.op == "Cast":
-                found = _cast(scope, node)
+                found = _cast(scope, carried, node)
             elif node.op == "Sub":
                 found = _shift(scope, node)
             else:
-                found = _move(scope, node)
+                found, moved = _move(scope, carried, node)
+                if found is not None:
+                    yield found
+                    carried.take(moved)
+                continue
             if found is not None:
-                done.add(id(node))
                 yield found
 
 
-def _source(scope: Scope, tensor: gs.Tensor) -> gs.Tensor | None:
-    """The FP32 numbers that a tensor of few bits was cast from."""
-    node = scope.producer(tensor)
-    if node is None or node.op != "Cast" or not is_standard(node):
-        return None
-    source: gs.Tensor = node.inputs[0]
-    fits = scope.dtype(tensor) in _BOUNDS and scope.dtype(source) == _FLOAT
-    return source if fits else None
+class _Carried:
+    """Where the FP32 numbers are that tensors of few bits were cast from."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self._moved: dict[int, tuple[gs.Tensor, gs.Tensor, Range]] = {}
+
+    def take(self, moved: list[tuple[gs.Tensor, gs.Tensor, Range]]) -> None:
+        """Remember casts of this run, whose types nobody has inferred yet, once they are made."""
+        for tensor, floats, known in moved:
+            if self._cast_from(tensor) is floats:
+                self._moved[id(tensor)] = tensor, floats, known
+
+    def _cast_from(self, tensor: gs.Tensor) -> gs.Tensor | None:
+        node = self.scope.producer(tensor)
+        if node is None or node.op != "Cast" or not is_standard(node):
+            return None
+        return node.inputs[0]
+
+    def source(self, tensor: gs.Tensor) -> tuple[gs.Tensor, Range] | None:
+        """The floats, where they are whole numbers that the type of the tensor holds."""
+        if id(tensor) in self._moved:
+            return self._moved[id(tensor)][1:]
+        source, dtype = self._cast_from(tensor), self.scope.dtype(tensor)
+        if source is None or dtype not in _BOUNDS or self.scope.dtype(source) != _FLOAT:
+            return None
+        known = range_of(self.scope, source)
+        return (source, known) if known.within(*_BOUNDS[dtype]) else None
 
 
-def _cast(scope: Scope, node: gs.Node) -> Rewrite | None:
+def _cast(scope: Scope, carried: _Carried, node: gs.Node) -> Rewrite | None:
     """Rule 1."""
-    read = node.inputs[0]
-    source = _source(scope, read)
-    dtype = scope.dtype(read)
+    found = carried.source(node.inputs[0])
     to = node.attrs.get("to")
-    if source is None or dtype is None or not isinstance(to, int):
+    if found is None or not isinstance(to, int):
         return None
-    known = range_of(scope, source)
-    if not known.within(*_BOUNDS[dtype]) or not known.within(*_BOUNDS.get(to, _BOUNDS[dtype])):
+    source, known = found
+    if to in _BOUNDS and not known.within(*_BOUNDS[to]):
         return None
     e = Emitter(scope)
     return e.rewrite(node, source if to == _FLOAT else e.cast(source, to))
 
 
-def _move(scope: Scope, node: gs.Node) -> Rewrite | None:
-    """Rule 2."""
+_Moved = list[tuple[gs.Tensor, gs.Tensor, Range]]
+
+
+def _move(scope: Scope, carried: _Carried, node: gs.Node) -> tuple[Rewrite | None, _Moved]:
+    """Rule 2; also which outputs are cast from what."""
     count = len(node.inputs) if node.op == "Concat" else 1
     moved = node.inputs[:count]
     dtype = scope.dtype(moved[0]) if moved else None
     if dtype not in _BOUNDS or dtype is None or has_unresolved(node, *node.attrs):
-        return None
+        return None, []
     if not any(f.refuses or f.in_doubt for f in scope.judge(node).findings):
-        return None
-    if scope.constness(node.outputs[0]) != "runtime":
-        return None
+        return None, []
+    outputs = [t for t in node.outputs if t.name]
+    more = node.op in _INDICES and len(outputs) > _INDICES[node.op]
+    if scope.constness(node.outputs[0]) != "runtime" or more:
+        return None, []
     e = Emitter(scope)
     floats: list[gs.Tensor] = []
+    ranges: list[Range] = []
     for tensor in moved:
         value = scope.constant(tensor, limit=None)
-        source = _source(scope, tensor)
+        found = carried.source(tensor)
         if value is not None:
             floats.append(e.const(value.astype(np.float32)))
-        elif source is not None and range_of(scope, source).within(*_BOUNDS[dtype]):
-            floats.append(source)
+            low, high = _BOUNDS[dtype]
+            ranges.append(Range(low, high, True))
+        elif found is not None:
+            floats.append(found[0])
+            ranges.append(found[1])
         else:
-            return None
-    outputs = [t for t in node.outputs if t.name]
-    if node.op in _INDICES and len(outputs) > _INDICES[node.op]:
-        return None
+            return None, []
     made = e.many(
         node.op,
         len(node.outputs),
@@ -132,10 +157,10 @@ def _move(scope: Scope, node: gs.Node) -> Rewrite | None:
         *(t if t.name else None for t in node.inputs[count:]),
         **dict(node.attrs),
     )
-    pairs = [
-        (old, e.cast(new, dtype)) for old, new in zip(node.outputs, made, strict=True) if old.name
-    ]
-    return e.rewrite(node, pairs)
+    known = Range(min(r.low for r in ranges), max(r.high for r in ranges), True)
+    named = [(old, new) for old, new in zip(node.outputs, made, strict=True) if old.name]
+    pairs = [(old, e.cast(new, dtype)) for old, new in named]
+    return e.rewrite(node, pairs), [(old, new, known) for old, new in named]
 
 
 def _shift(scope: Scope, node: gs.Node) -> Rewrite | None:

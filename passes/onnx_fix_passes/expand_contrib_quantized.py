@@ -14,10 +14,12 @@ from onnx_fix.emit import Emitter
 from onnx_fix.scope import Scope, attribute, has_unresolved
 from onnx_fix_passes import _quantized as q
 from onnx_fix_passes._quantized import FLOAT, Declined
+from onnx_fix_passes._rounding import rounded
 
 DOMAIN = "com.microsoft"
 
 _POOLING = ("auto_pad", "ceil_mode", "count_include_pad", "kernel_shape", "pads", "strides")
+_PAIR = ("DequantizeLinear", "QuantizeLinear")
 _QUANTIZES_SINCE = 10
 _SOFTMAX_ALONG_ONE_AXIS_SINCE = 13
 
@@ -28,11 +30,11 @@ class ExpandContribQuantized(Pass):
 
     onnxruntime.quantization writes them in the format QOperator, beside those of ONNX. Rules:
 
-    1. QLinearAdd, QLinearMul, QLinearConcat, QLinearSigmoid, QLinearLeakyRelu, QLinearSoftmax,
-       QLinearAveragePool, QLinearGlobalAveragePool, QLinearReduceMean, QLinearWhere:
-       DequantizeLinear, the op of floats, QuantizeLinear.
-    2. QGemm: the same where its zero points are those of a symmetric INT8 that the target takes;
-       otherwise MatMulInteger, Add, Mul and QuantizeLinear, in the order of onnxruntime.
+    1. QLinearConcat, QLinearSigmoid, QLinearLeakyRelu, QLinearSoftmax, QLinearAveragePool,
+       QLinearGlobalAveragePool, QLinearWhere: DequantizeLinear, the op of floats, QuantizeLinear.
+    2. QLinearAdd, QLinearMul and QGemm: the same where the zero points are those of a symmetric
+       INT8 that the target takes. Otherwise the steps of onnxruntime in its order; the first two
+       add the zero point before they round.
 
     Before:
         y = com.microsoft.QLinearAdd (a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero)
@@ -42,9 +44,10 @@ class ExpandContribQuantized(Pass):
         s = Add (fa, fb)
         y = QuantizeLinear (s, y_scale, y_zero)
     Exact:
-        Rounding only: onnxruntime scales in another order, so that a number in the middle between
-        two levels may go to the other one. Left alone: pooling and softmax with the channels last,
-        operator sets below 10, other ops of the domain.
+        Rounding only: onnxruntime fuses multiplications and additions, and takes Softmax from a
+        table, so that a number in the middle between two levels may go to the other one. Left
+        alone: pooling with the channels last, a Softmax of another operator set along an inner
+        axis, operator sets below 10, other ops of the domain.
     Since: 0.2
     """
 
@@ -114,11 +117,68 @@ def _quantized(e: Emitter, node: gs.Node, x: gs.Tensor, index: int) -> gs.Tensor
     return e("QuantizeLinear", x, *_numbers(e, scale, zero))
 
 
-def _two(op: str) -> Callable[[Emitter, gs.Node], gs.Tensor]:
-    def form(e: Emitter, node: gs.Node) -> gs.Tensor:
-        return _quantized(e, node, e(op, _floats(e, node, 0), _floats(e, node, 3)), 6)
+def _scalars(e: Emitter, node: gs.Node, *places: int) -> list[np.float32] | None:
+    """Constant single numbers in FP32, those of an empty place 0; None where one is no constant."""
+    found = []
+    for place in places:
+        tensor = _input(node, place)
+        value = np.zeros(1) if tensor is None else q.value_of(e.scope, tensor)
+        if value is None or value.size != 1:
+            return None
+        found.append(np.float32(value.reshape(-1)[0]))
+    return found
 
-    return form
+
+def _makes_int8(e: Emitter, node: gs.Node, pairs: tuple[tuple[int, int], ...]) -> bool:
+    """Whether all scales and zero points (at the given places) are those of a symmetric INT8."""
+    for scale, zero in pairs:
+        step, point = (q.given(e.scope, node, k, "scale or zero point") for k in (scale, zero))
+        if step is None or step.value is None or point is None:
+            return False
+        if not q.is_symmetric(point, point.dtype):
+            return False
+        if not all(q.takes_int8(e.scope, op, step) for op in _PAIR):
+            return False
+    return True
+
+
+def _stored(e: Emitter, node: gs.Node, x: gs.Tensor, zero: int) -> gs.Tensor:
+    """FP32 numbers, the zero point among them, rounded and held in the type of the result."""
+    tensor = _input(node, zero)
+    dtype = q.UINT8 if tensor is None else e.scope.dtype(tensor)
+    if dtype not in q.EIGHT or dtype is None:
+        raise Declined("the type of its zero point is not known, or not of 8 bits")
+    return e.cast(rounded(e, x, *q.LEVELS[dtype]), dtype)
+
+
+def _add(e: Emitter, node: gs.Node) -> gs.Tensor:
+    values = _scalars(e, node, 1, 2, 4, 5, 6, 7)
+    if values is None or _makes_int8(e, node, ((1, 2), (4, 5), (6, 7))):
+        return _two(e, node, "Add")
+    a_scale, a_zero, b_scale, b_zero, y_scale, y_zero = values
+    a_unit, b_unit = a_scale / y_scale, b_scale / y_scale
+    fixed = y_zero - (a_unit * a_zero + b_unit * b_zero)
+    b = e("Add", e("Mul", q.floats_of(e, node.inputs[3]), b_unit), fixed)
+    return _stored(e, node, e("Add", e("Mul", q.floats_of(e, node.inputs[0]), a_unit), b), 7)
+
+
+def _mul(e: Emitter, node: gs.Node) -> gs.Tensor:
+    values = _scalars(e, node, 1, 2, 4, 5, 6, 7)
+    if values is None or _makes_int8(e, node, ((1, 2), (4, 5), (6, 7))):
+        return _two(e, node, "Mul")
+    a_scale, a_zero, b_scale, b_zero, y_scale, y_zero = values
+    a, b = (
+        q.floats_of(e, node.inputs[k])
+        if not zero
+        else e("Sub", q.floats_of(e, node.inputs[k]), zero)
+        for k, zero in ((0, a_zero), (3, b_zero))
+    )
+    scaled = e("Mul", e("Mul", a, b), a_scale * b_scale / y_scale)
+    return _stored(e, node, e("Add", scaled, y_zero) if y_zero else scaled, 7)
+
+
+def _two(e: Emitter, node: gs.Node, op: str) -> gs.Tensor:
+    return _quantized(e, node, e(op, _floats(e, node, 0), _floats(e, node, 3)), 6)
 
 
 def _one(op: str, *kept: str) -> Callable[[Emitter, gs.Node], gs.Tensor]:
@@ -140,17 +200,6 @@ def _softmax(e: Emitter, node: gs.Node) -> gs.Tensor:
     if last and rank is not None:
         axis = -1 if new and e.opset >= _SOFTMAX_ALONG_ONE_AXIS_SINCE else rank - 1
     return _quantized(e, node, e("Softmax", _floats(e, node, 0), axis=axis), 3)
-
-
-def _mean(e: Emitter, node: gs.Node) -> gs.Tensor:
-    axes = node.attrs.get("axes")
-    keep = attribute(node, "keepdims", int, 1)
-    x = _floats(e, node, 0)
-    if isinstance(axes, list):
-        mean = e.reduce("ReduceMean", x, axes, keepdims=bool(keep))
-    else:
-        mean = e("ReduceMean", x, keepdims=keep)
-    return _quantized(e, node, mean, 3)
 
 
 def _concat(e: Emitter, node: gs.Node) -> gs.Tensor:
@@ -243,13 +292,12 @@ def _bias(e: Emitter, bias: gs.Tensor, unit: Any) -> gs.Tensor:
 
 _FORMS: Mapping[str, Callable[[Emitter, gs.Node], gs.Tensor]] = {
     "QGemm": _gemm,
-    "QLinearAdd": _two("Add"),
+    "QLinearAdd": _add,
     "QLinearAveragePool": _one("AveragePool", *_POOLING),
     "QLinearConcat": _concat,
     "QLinearGlobalAveragePool": _one("GlobalAveragePool"),
     "QLinearLeakyRelu": _one("LeakyRelu", "alpha"),
-    "QLinearMul": _two("Mul"),
-    "QLinearReduceMean": _mean,
+    "QLinearMul": _mul,
     "QLinearSigmoid": _one("Sigmoid"),
     "QLinearSoftmax": _softmax,
     "QLinearWhere": _where,

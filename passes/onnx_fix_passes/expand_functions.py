@@ -167,7 +167,7 @@ def _is_replaced(op: str) -> bool:
 
 def _emitted(scope: Scope, node: gs.Node, flat: Flat, tensors: dict[str, gs.Tensor]) -> Rewrite:
     e = Emitter(scope)
-    emission = Emission(e, flat, tensors)
+    emission = Emission(e, flat, tensors, omits=True)
     results = []
     for out, name in zip(node.outputs, flat.outputs, strict=False):
         result = emission.tensor(name) if out.name else None

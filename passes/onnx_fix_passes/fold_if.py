@@ -9,8 +9,12 @@ from typing import ClassVar
 import onnx_graphsurgeon as gs
 
 from onnx_fix.contract import Mends, New, Pass, Rewrite, Skip, Stage
+from onnx_fix.emit import Emitter
 from onnx_fix.scope import Scope, attribute
 from onnx_fix.shape_values import ShapeValues
+from onnx_fix_passes._body_flattening import Emission, flattened
+from onnx_fix_passes._body_rounds import Unresolved
+from onnx_fix_passes._isolated_node import isolated
 
 _WHY = "the condition is constant, or follows from static sizes"
 
@@ -29,9 +33,10 @@ class FoldIf(Pass):
     After:
         y = Squeeze <axes = [1]> (x)
     Exact:
-        Yes. Left alone: an If that the target takes, with all that is in its branches; a taken
-        branch that has an If, Loop or Scan of its own, until that is gone; nodes with parameters
-        of an enclosing function.
+        Yes. An If, Loop or Scan in the branch that is taken is written out with it, where it is
+        known what it does. Left alone: an If that the target takes, with all that is in its
+        branches, unless another If beside it is not taken; a branch with an If, Loop or Scan that
+        stays; nodes with parameters of an enclosing function.
     Since: 0.2
     """
 
@@ -46,14 +51,15 @@ class FoldIf(Pass):
 
     def sites(self, scope: Scope) -> Iterator[Rewrite | Skip]:
         """Propose the taken branch for every If that the target does not take as it is."""
-        values: ShapeValues | None = None
-        for node in scope.nodes("If"):
-            if not (self.everywhere or _is_doubted(scope, node)):
-                continue
-            values = values or scope.model.shape_values(scope)
+        nodes = list(scope.nodes("If"))
+        # What one If gives may be what another one, or a node of its branch, rests on.
+        if not (self.everywhere or any(_is_doubted(scope, node) for node in nodes)):
+            return
+        values = scope.model.shape_values(scope)
+        for node in nodes:
             taken = _condition(scope, node, values)
             if taken is not None:
-                yield _site(scope, node, "then_branch" if taken else "else_branch")
+                yield _site(scope, node, "then_branch" if taken else "else_branch", values)
 
 
 def _is_doubted(scope: Scope, node: gs.Node) -> bool:
@@ -77,11 +83,13 @@ def _condition(scope: Scope, node: gs.Node, values: ShapeValues) -> bool | None:
     return bool(known[0]) if known is not None and len(known) == 1 else None
 
 
-def _site(scope: Scope, node: gs.Node, name: str) -> Rewrite | Skip:
+def _site(scope: Scope, node: gs.Node, name: str, values: ShapeValues) -> Rewrite | Skip:
     graph = attribute(node, name, gs.Graph)
     branch = next((s for s in scope.model.inner_scopes(node) if s.graph is graph), None)
     if graph is None or branch is None:
         return Skip(node, f"it has no {name}")
+    if any(isinstance(v, gs.Graph) for n in branch.nodes() for v in n.attrs.values()):
+        return _flat_site(scope, node, name, values)
     now: dict[int, gs.Tensor] = {}
     new: list[New] = []
     for inner in (n for n in graph.nodes if scope.model.alive(n)):
@@ -100,6 +108,28 @@ def _site(scope: Scope, node: gs.Node, name: str) -> Rewrite | Skip:
     return Rewrite((node,), tuple(new), tuple(pairs))
 
 
+def _flat_site(scope: Scope, node: gs.Node, name: str, values: ShapeValues) -> Rewrite | Skip:
+    """The branch with the control flow inside it written out."""
+    outputs = [
+        (k, out)
+        for k, out in enumerate(node.outputs)
+        if scope.consumers(out) or scope.is_output(out)
+    ]
+    try:
+        alone = isolated(scope, node, values)
+        body = next(a.g for a in alone.proto.attribute if a.name == name)
+        graph = alone.graph(body.node, [body.output[k].name for k, _ in outputs], body.name)
+        given = alone.given_in(body)
+        flat = flattened(graph, scope.opset, given, exact=True, read=alone.read)
+        e = Emitter(scope)
+        emission = Emission(e, flat, dict(alone.tensors), alone.read)
+        made = [emission.tensor(result) for result in flat.outputs]
+    except Unresolved as why:
+        return Skip(node, f"the branch that is taken has an inner graph: {why}")
+    pairs = [(out, new) for (_, out), new in zip(outputs, made, strict=True) if new is not None]
+    return e.rewrite(node, pairs)
+
+
 def _unmovable(branch: Scope, node: gs.Node, now: dict[int, gs.Tensor]) -> str:
     """Why a node cannot leave its branch, given the tensors that have left it."""
     for tensor in node.inputs:
@@ -109,8 +139,6 @@ def _unmovable(branch: Scope, node: gs.Node, now: dict[int, gs.Tensor]) -> str:
     for value in node.attrs.values():
         parts = value if isinstance(value, list) else [value]
         for part in parts:
-            if isinstance(part, gs.Graph):
-                return f"the branch that is taken has an inner graph: {node.op}"
             if isinstance(part, gs.Node.AttributeRef):
                 return "a node of its branch has a parameter of the enclosing function; inline it"
             if not isinstance(part, int | float | str | bytes | gs.Constant):

@@ -12,6 +12,8 @@ import onnx_graphsurgeon as gs
 from onnx_fix.contract import Mends, Pass, Rewrite, Skip, Stage
 from onnx_fix.emit import Emitter
 from onnx_fix.scope import Scope, attribute, has_unresolved, is_standard
+from onnx_fix.shape_values import ShapeValues
+from onnx_fix_passes._body_rounds import Unresolved
 from onnx_fix_passes._sequence_contents import (
     MAKERS,
     Element,
@@ -21,6 +23,7 @@ from onnx_fix_passes._sequence_contents import (
     Unknown,
     written,
 )
+from onnx_fix_passes._sequence_maps import mapped
 
 _READERS = ("ConcatFromSequence", "SequenceAt", "SequenceLength")
 
@@ -40,6 +43,7 @@ class RemoveSequences(Pass):
        size 1, or of all elements joined where they are of one shape.
     3. SequenceLength becomes a constant, or is computed from the size that is cut.
     4. ConcatFromSequence becomes a Concat (with Unsqueeze where it stacks).
+    5. SequenceMap becomes its body once for every element.
 
     Before:
         s = SplitToSequence <axis = 1> (x, two) with x of shape [N, 4]
@@ -57,7 +61,7 @@ class RemoveSequences(Pass):
     stage: ClassVar[Stage] = Stage.EXPAND
     mends: ClassVar[tuple[Mends, ...]] = tuple(
         Mends("no_importer", op, "it is known which tensors the sequence holds")
-        for op in (*_READERS, *sorted(MAKERS))
+        for op in (*_READERS, *sorted(MAKERS), "SequenceMap")
     )
 
     everywhere: bool = False
@@ -67,12 +71,13 @@ class RemoveSequences(Pass):
         """Propose tensors for what is read from every sequence."""
         reader = Reader(scope)
         done: set[int] = set()
-        for node in scope.nodes(*_READERS, *MAKERS):
+        values: ShapeValues | None = None
+        for node in scope.nodes(*_READERS, *MAKERS, "SequenceMap"):
             if not (self.everywhere or scope.refused(node)):
                 continue
-            if node.op in MAKERS:
-                out = node.outputs[0]
-                if scope.is_output(out):
+            if node.op not in _READERS:
+                out = next((t for t in node.outputs if scope.is_output(t)), None)
+                if out is not None:
                     yield Skip(
                         node,
                         f"the sequence '{out.name}' leaves the graph; give its tensors out one by "
@@ -83,6 +88,12 @@ class RemoveSequences(Pass):
                     if rewrite is not None:
                         done.update(map(id, rewrite.old))
                         yield rewrite
+                elif node.op == "SequenceMap":
+                    values = values or scope.model.shape_values(scope)
+                    try:
+                        yield mapped(scope, reader, node, values)
+                    except (Unknown, Unresolved) as why:
+                        yield Skip(node, str(why))
             elif id(node) not in done:
                 try:
                     yield _read(scope, reader, node)

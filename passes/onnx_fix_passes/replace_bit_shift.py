@@ -13,7 +13,7 @@ from onnx import TensorProto
 from onnx_fix.contract import Mends, Pass, Rewrite, Skip, Stage
 from onnx_fix.emit import Emitter
 from onnx_fix.scope import Scope, attribute, has_unresolved
-from onnx_fix_passes._bits import CHUNK, Bits, bits_of
+from onnx_fix_passes._bits import CHUNK, Bits, bits_of, is_narrow
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class ReplaceBitShift(Pass):
         q = Div (u, 8)
         y = Where (negative, Sub (-1, q), q)
     Exact:
-        Yes. Left alone: UINT64, whose numbers no signed integers hold.
+        Yes. Left alone: UINT64, whose numbers no signed integers hold, and UINT32 where the target
+        holds INT64 in 32 bits.
     Since: 0.2
     """
 
@@ -70,6 +71,8 @@ def _site(scope: Scope, node: gs.Node) -> Rewrite | Skip:
     if bits is None:
         kind = TensorProto.DataType.Name(dtype)
         return Skip(node, f"no signed integers hold all of {kind}; use INT64 in the network")
+    if dtype == TensorProto.UINT32 and is_narrow(scope, bits):
+        return Skip(node, f"{scope.target.name} holds INT64, which UINT32 needs, in 32 bits")
     powers = _powers(scope, bits, by)
     wide = bits.take(x)
     if attribute(node, "direction", str) == "LEFT":

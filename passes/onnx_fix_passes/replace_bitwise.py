@@ -13,7 +13,7 @@ from onnx_fix.contract import Mends, Pass, Rewrite, Skip, Stage
 from onnx_fix.emit import Emitter
 from onnx_fix.scope import Scope
 from onnx_fix.target import TensorFacts
-from onnx_fix_passes._bits import Bits, bits_of, runs
+from onnx_fix_passes._bits import Bits, bits_of, is_narrow, runs
 
 _MOST_RUNS = 4
 _LOW = 31
@@ -100,7 +100,7 @@ def _by_constant(
     number = int(value.reshape(-1)[0])
     found = runs(number & (1 << bits.width) - 1, bits.width)
     ends = {k for run in found for k in run} - {0, bits.width}
-    if len(found) > _MOST_RUNS or (_is_narrow(scope, bits) and max(ends, default=0) >= _LOW):
+    if len(found) > _MOST_RUNS or (is_narrow(scope, bits) and max(ends, default=0) >= _LOW):
         return None
     e, wide = bits.e, bits.take(x)
     held = _masked(bits, wide, found)
@@ -143,7 +143,7 @@ def _without_sign(bits: Bits, x: gs.Tensor, negative: gs.Tensor) -> gs.Tensor:
 
 def _by_bits(scope: Scope, bits: Bits, node: gs.Node) -> Rewrite | Skip:
     ranks = [scope.rank(t) for t in node.inputs]
-    if _is_narrow(scope, bits):
+    if is_narrow(scope, bits):
         return Skip(
             node, f"{scope.target.name} holds INT64 in 32 bits; cast to INT32 in the network"
         )
@@ -200,9 +200,3 @@ def _of_signs(e: Emitter, op: str, a: gs.Tensor, b: gs.Tensor) -> gs.Tensor:
     if op == "BitwiseXor":
         return e("And", e("Or", a, b), e("Not", e("And", a, b)))
     return e("And" if op == "BitwiseAnd" else "Or", a, b)
-
-
-def _is_narrow(scope: Scope, bits: Bits) -> bool:
-    """Whether the target holds the working type in fewer bits than it has."""
-    narrow = scope.target.dtype_names[TensorProto.INT64] == "INT32"
-    return bits.work == TensorProto.INT64 and narrow

@@ -90,6 +90,7 @@ class _Writer:
         self._e = Emitter(scope)
         self._node = node
         self._dtype = dtype
+        self._places: dict[int, gs.Tensor] = {}
         self._work = int(TensorProto.FLOAT) if dtype in _HALVES else dtype
         self._maps, self._channels, *kernel = weights
         self._taps = kernel[0] * kernel[1]
@@ -121,12 +122,18 @@ class _Writer:
         columns = e.reshape(sampled, [-1, self._group, depth, 0])
         each = self._maps // self._group
         product = e("MatMul", e.reshape(w, [1, self._group, each, depth]), columns)
-        result: gs.Tensor = e.reshape(product, self._shape(offset))
+        result: gs.Tensor = e.reshape(product, self._shape())
         if bias is not None:
             result = e("Add", result, e.unsqueeze(self._wide(bias), [0, 2, 3]))
         if self._work != self._dtype:
             result = e.cast(result, self._dtype)
         return e.rewrite(node, result, exactness=Exactness.ROUNDING)
+
+    def _place(self, axis: int) -> gs.Tensor:
+        """A size of the result: int64 of shape (1,)."""
+        if axis not in self._places:
+            self._places[axis] = self._e.dim(self._node.inputs[2], axis)
+        return self._places[axis]
 
     def _wide(self, x: gs.Tensor) -> gs.Tensor:
         return x if self._work == self._dtype else self._e.cast(x, self._work)
@@ -170,8 +177,7 @@ class _Writer:
         if len(counts) == 2:
             places = np.indices(counts)[k].reshape(-1) * axis.stride
             return np.asarray(taps[:, None] + places, dtype=np.float64)
-        offset = self._node.inputs[2]
-        lengths = [e.dim(offset, a.axis) for a in self._axes]
+        lengths = [self._place(a.axis) for a in self._axes]
         steps: gs.Tensor = e("Range", e.const(0), e.squeeze(lengths[k], [0]), e.const(1))
         steps = e.unsqueeze(e("Mul", steps, e.const(axis.stride)), [1 - k])
         whole = e("Expand", steps, e.concat(lengths, 0))
@@ -179,11 +185,11 @@ class _Writer:
         kind = helper.tensor_dtype_to_np_dtype(self._work)
         return e("Add", line, e.const(taps[:, None].astype(kind)))
 
-    def _shape(self, offset: gs.Tensor) -> gs.Tensor | list[int]:
+    def _shape(self) -> gs.Tensor | list[int]:
         """The sizes of the result."""
         e, counts = self._e, [a.count for a in self._axes]
         known = [c for c in counts if isinstance(c, int)]
         if len(known) == 2:
             return [0, self._maps, *known]
-        lengths = [e.dim(offset, a.axis) for a in self._axes]
-        return e.concat([e.dim(offset, 0), e.ints([self._maps]), *lengths], 0)
+        lengths = [self._place(a.axis) for a in self._axes]
+        return e.concat([self._place(0), e.ints([self._maps]), *lengths], 0)

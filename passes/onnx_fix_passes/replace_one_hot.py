@@ -30,8 +30,8 @@ class ReplaceOneHot(Pass):
         k = Where (Less (i, 0), Add (i, depth), i)
         y = Where (Equal (k, Range (0, depth, 1)), on, off)
     Exact:
-        Yes; the depth is the size of the output where the model states it. Left alone: an unknown
-        rank.
+        Yes; a depth from a floating-point input is the size that is stated of the output, which the
+        note says. Left alone: an unknown rank.
     Since: 0.2
     """
 
@@ -70,11 +70,14 @@ def _site(scope: Scope, node: gs.Node) -> Rewrite | Skip:
     known = scope.folded(depth)
     sizes = scope.shape(node.outputs[0])
     stated = sizes[axis] if sizes is not None and len(sizes) == rank + 1 else None
+    from_float = any(f.kind == "dtype_refused" for f in scope.judge(node).findings)
+    note = ""
     if known is not None:
         size: gs.Tensor = e.ints([int(known.reshape(-1)[0])])
-    elif isinstance(stated, int):
+    elif from_float and isinstance(stated, int):
         size = e.ints([stated])
-    elif any(f.kind == "dtype_refused" for f in scope.judge(node).findings):
+        note = f"'{depth.name}' is {stated}, as the shape that is stated of the result has it"
+    elif from_float:
         return Skip(
             node,
             f"the depth '{depth.name}' rests on a floating-point input, of which "
@@ -89,13 +92,14 @@ def _site(scope: Scope, node: gs.Node) -> Rewrite | Skip:
     at = e("Where", from_end, e("Add", at, size), at)
     hot = e("Equal", at, places(e, size, [-1] + [1] * (rank - axis)))
     given = scope.folded(values)
-    if given is not None:
+    if given is not None and given.size == 2:
         off, on = (e.const(v.reshape(())) for v in given.reshape(-1))
     else:
         off, on = (e("Gather", values, e.const(k), axis=0) for k in range(2))
     if scope.dtype(values) == TensorProto.BOOL:
-        return e.rewrite(node, e("Or", e("And", hot, on), e("And", e("Not", hot), off)))
-    return e.rewrite(node, e("Where", hot, on, off))
+        both = e("Or", e("And", hot, on), e("And", e("Not", hot), off))
+        return e.rewrite(node, both, note=note)
+    return e.rewrite(node, e("Where", hot, on, off), note=note)
 
 
 def _int64(e: Emitter, x: gs.Tensor) -> gs.Tensor:

@@ -16,7 +16,7 @@ from onnx_fix.lower.rules.pooling import Windows, window_average, window_norm, w
 from onnx_fix.scope import Scope
 from onnx_fix.target import TensorFacts
 from onnx_fix_passes._by_rule import by_rule, is_taken, low_node
-from onnx_fix_passes._max_windows import greatest, positions
+from onnx_fix_passes._max_windows import greatest, positions, short_axes
 
 _INTEGERS = frozenset({TensorProto.INT8, TensorProto.UINT8})
 _KNOWN = "the rank is known, and so is the padding"
@@ -50,7 +50,8 @@ class ReplacePooling(Pass):
     Exact:
         The greatest elements and where they are: yes, for numbers that are not NaN (runtimes do
         not agree on these). Averages and norms round otherwise. Left alone: padding that depends on
-        sizes that are not known, and SAME_UPPER and SAME_LOWER with dilations, on which runtimes do
+        sizes that are not known; averages and norms with strides along an axis that may be shorter
+        than a window; and SAME_UPPER and SAME_LOWER with dilations, on which runtimes do
         not agree.
     Since: 0.2
     """
@@ -91,6 +92,17 @@ def _site(scope: Scope, node: gs.Node) -> Rewrite | Skip:
         return _max_pool(scope, node, low)
     if not is_taken(scope, x):
         return Skip(node, f"{scope.target.name} does not take '{x.name}' for its type")
+    try:
+        short = short_axes(scope.shape(x) or (), windows_of(low))
+    except Refused as refused:
+        return Skip(node, str(refused))
+    if short:
+        axes = ", ".join(str(axis + 2) for axis in short)
+        return Skip(
+            node,
+            f"a window may not fit along axis {axes}, where runtimes count one still; fix the dim, "
+            "or pad by the window less one",
+        )
     rule = window_average if node.op == "AveragePool" else window_norm
     return by_rule(scope, node, rule, exactness=Exactness.ROUNDING)
 
@@ -126,7 +138,7 @@ def _max_pool(scope: Scope, node: gs.Node, low: LowNode) -> Rewrite | Skip:
     where = None
     if indices is not None:
         where = positions(e, x, len(windows.kernel) + 2, column_major=column_major)
-    best, place = greatest(e, wide, int(work.dtype or 0), windows, where)
+    best, place = greatest(e, wide, int(work.dtype or 0), scope.shape(x) or (), windows, where)
     pairs: list[tuple[gs.Tensor, gs.Tensor]] = []
     if node.outputs[0].name:
         pairs.append((node.outputs[0], e.cast(best, dtype) if narrow else best))

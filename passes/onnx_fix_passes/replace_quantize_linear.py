@@ -28,7 +28,8 @@ _KINDS = (
 _AXIS = 1
 _CONTRIB = "com.microsoft"
 _INT32 = int(TensorProto.INT32)
-_CASTABLE = q.EIGHT | q.SIXTEEN
+_CAST_SINCE = {"INT4": 21, "UINT4": 21, "INT2": 25, "UINT2": 25}
+"""The operator set from which Cast takes a type; those of 8 and 16 bits it always took."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,7 @@ class ReplaceQuantizeLinear(Pass):
     Exact:
         Yes with FP32 scales: the steps are those of the definition, and integers of up to 16 bits
         are exact in FP32. With FP16 or BF16 rounding only: the division is done in FP32, as by
-        onnxruntime. Left alone: formats of floats (FP8, FP4); integers of 4 bits or less that are
-        stored; blocks along an axis of unknown size.
+        onnxruntime. Left alone: formats of floats (FP8, FP4); blocks along an axis of unknown size.
     Since: 0.2
     """
 
@@ -174,11 +174,7 @@ def _quantize(scope: Scope, node: gs.Node, readers: Sequence[gs.Node]) -> Rewrit
         bare = _with_zero(scope, node, dtype, scale)
         if bare is not None:
             return bare
-        if dtype not in _CASTABLE:
-            raise Declined(
-                f"{q.type_name(dtype)} is stored, and {scope.target.name} takes such numbers "
-                "between Q and DQ alone: quantise to INT8 in the network"
-            )
+        _castable(scope, dtype)
     data = q.floats_of(e, x)
     ratio = e("Div", data, _spread(e, node, scale))
     point = None
@@ -197,6 +193,20 @@ def _quantize(scope: Scope, node: gs.Node, readers: Sequence[gs.Node]) -> Rewrit
         exact = exact and same
     rounds = Exactness.EXACT if exact else Exactness.ROUNDING
     return e.rewrite((node, *readers), results, exactness=rounds)
+
+
+def _castable(scope: Scope, dtype: int) -> None:
+    """Check that Cast takes a type.
+
+    Raises:
+        Declined: it does not, in the operator set of the model.
+    """
+    name = q.type_name(dtype)
+    if scope.opset < _CAST_SINCE.get(name, 0):
+        raise Declined(
+            f"{name} is stored, and Cast takes it since operator set {_CAST_SINCE[name]}: export "
+            "with that or a newer one"
+        )
 
 
 def _quantized_type(node: gs.Node, zero: Given | None) -> int:
@@ -241,12 +251,8 @@ def _dequantize(scope: Scope, node: gs.Node) -> Rewrite:
     elif dtype == _INT32:
         data = e.cast(x if point is None else e("Sub", x, point), FLOAT)
         point = None
-    elif dtype not in _CASTABLE:
-        raise Declined(
-            f"'{x.name}' is {q.type_name(dtype)}, which {scope.target.name} takes between Q and DQ "
-            "alone: give it as INT8"
-        )
     else:
+        _castable(scope, dtype)
         data = e.cast(x, FLOAT)
     if point is not None:
         data = e("Sub", data, point)

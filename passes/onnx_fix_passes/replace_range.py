@@ -12,7 +12,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from onnx import TensorProto
 
-from onnx_fix.contract import Mends, Pass, Rewrite, Skip, Stage
+from onnx_fix.contract import Exactness, Mends, Pass, Rewrite, Skip, Stage
 from onnx_fix.emit import Emitter
 from onnx_fix.scope import Scope, is_standard
 from onnx_fix.target import TensorFacts
@@ -41,29 +41,41 @@ _MOST_NODES = 24
 class ReplaceRange(Pass):
     """Write a Range of floating-point numbers as one of integers, where they are whole.
 
-    Bounds are whole where they are cast from integers, whole constants, or sums, differences and
-    products of such. Fractions like 1/2 or 0.125 in constants are multiplied out.
+    Rules:
+
+    1. Bounds are whole where they are cast from integers, whole constants, or sums, differences
+       and products of such. Fractions like 1/2 or 0.125 in constants are multiplied out.
+    2. Other bounds, where the model states the length of the output: the start, plus so many
+       times the step.
 
     Before:
         limit = Cast <to = FLOAT> (size); y = Range (0.5, limit, 1)
     After:
         i = Range (1, Mul (size, 2), 2); y = Mul (Cast <to = FLOAT> (i), 0.5)
     Exact:
-        Yes, while the type holds the numbers: up to 2**24 in FLOAT, of the bounds multiplied out.
-        Both run through the same exact numbers then, and have as many. Left alone: bounds that
-        rest on fractions known at run time only, whose number of elements integers do not give.
+        Rule 1: yes, while the type holds the numbers: up to 2**24 in FLOAT, of the bounds
+        multiplied out. Both run through the same exact numbers then, and have as many. Rule 2:
+        rounding only, as runtimes may add the steps up. Left alone: bounds that rest on fractions
+        known at run time only, whose number of elements integers do not give.
     Since: 0.2
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE
     mends: ClassVar[tuple[Mends, ...]] = (
-        Mends("dtype", "Range", "the bounds are cast from integers, or constants"),
+        Mends(
+            "dtype",
+            "Range",
+            "the bounds are cast from integers, or constants, or the model states the length",
+        ),
+        Mends("dtype_refused", "Range", "the model states the length of the output"),
     )
 
     def sites(self, scope: Scope) -> Iterator[Rewrite | Skip]:
         for node in scope.nodes("Range"):
             if scope.refused(node) and scope.dtype(node.inputs[0]) not in _INTEGERS:
-                yield self._site(scope, node)
+                found = self._site(scope, node)
+                stated = _stated(scope, node) if isinstance(found, Skip) else None
+                yield stated or found
 
     def _site(self, scope: Scope, node: gs.Node) -> Rewrite | Skip:
         dtype = next((d for t in node.inputs if (d := scope.dtype(t)) is not None), None)
@@ -102,6 +114,34 @@ class ReplaceRange(Pass):
         if scale == 1:
             return e.rewrite(node, steps, note=_note(dtype))
         return e.rewrite(node, e("Mul", steps, e.const(1 / scale, dtype)), note=_note(dtype))
+
+
+def _stated(scope: Scope, node: gs.Node) -> Rewrite | None:
+    """The Range by its start and step alone, where the model states how long it is."""
+    dtype, length = scope.dtype(node.outputs[0]), _length(scope, node.outputs[0])
+    real = TensorFacts("y", dtype, (None,))
+    if (
+        dtype is None
+        or length is None
+        or not all(scope.accepts(op, [real, real], {}, [real]) for op in ("Add", "Mul"))
+    ):
+        return None
+    start, _, step = node.inputs
+    e = Emitter(scope)
+    places = e.const(np.arange(length), dtype)
+    result = e("Add", start, e("Mul", step, places))
+    note = f"it has {length} elements, as the shape that is stated of its result has it"
+    return e.rewrite(node, result, exactness=Exactness.ROUNDING, note=note)
+
+
+def _length(scope: Scope, tensor: gs.Tensor) -> int | None:
+    """The length of a vector, by what is known of it or of a Cast of it."""
+    readers = scope.consumers(tensor)
+    casts = [t for n in readers if n.op == "Cast" and is_standard(n) for t in n.outputs]
+    for shape in map(scope.shape, (tensor, *casts)):
+        if shape is not None and len(shape) == 1 and isinstance(shape[0], int):
+            return shape[0]
+    return None
 
 
 def _note(dtype: int) -> str:

@@ -13,10 +13,11 @@ from onnx import TensorProto
 
 from onnx_fix.contract import Exactness, Mends, Pass, Rewrite, Skip, Stage
 from onnx_fix.emit import Emitter
-from onnx_fix.scope import Scope, elem_type
+from onnx_fix.scope import Scope, elem_type, has_unresolved
 from onnx_fix.target import TensorFacts
-from onnx_fix_passes._resize_reading import Read, read_node
-from onnx_fix_passes._resize_taps import Axis, Manner, Taps, coordinates, is_open, taps
+from onnx_fix_passes._resize_at_run_time import at_run_time
+from onnx_fix_passes._resize_reading import ATTRIBUTES, Read, read_node
+from onnx_fix_passes._resize_taps import Axis, Manner, Taps, coordinates, is_open, manner_of, taps
 
 _FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16})
 _CLOSE = 1e-4
@@ -34,6 +35,8 @@ class ReplaceResize(Pass):
     2. ``nearest``: a Gather along each axis that changes.
     3. ``linear``, ``cubic`` and ``antialias``: along each axis that changes a Gather of the samples
        of every new element, their products with constant weights, and the sum of these.
+    4. ``linear`` and ``cubic`` where a length or size is known at run time only: the same with
+       places and weights that are computed from a Range.
 
     Before:
         y = Resize <mode = cubic> (x, scales) with x of [1, 3, 4, 4] and scales of 1, 1, 2, 2
@@ -44,15 +47,20 @@ class ReplaceResize(Pass):
         y = ReduceSum <axes = [4]> (Mul (b, weights of [8, 4]))
     Exact:
         ``nearest`` is; the places are rounded in float32, as onnxruntime does. Sums are rounding
-        only. Left alone: scales known at run time only, and sizes but for those of the input;
-        lengths that are not known, where rule 1 does not hold for every length; a scaled length
-        that is no whole number with corners aligned, where runtimes differ.
+        only. Left alone: scales known at run time only; ``nearest``, ``antialias`` and
+        ``exclude_outside`` with lengths or sizes known at run time only, where rule 1 does not hold
+        for all of them; a scaled length that is no whole number with corners aligned, where
+        runtimes differ.
     Since: 0.2
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE
     mends: ClassVar[tuple[Mends, ...]] = tuple(
-        Mends(kind, "Resize", "lengths and scales are known at build time")
+        Mends(
+            kind,
+            "Resize",
+            "lengths and scales are known, or rule 4 writes it",
+        )
         for kind in (
             "attribute_allowed_values",
             "attribute_combination",
@@ -61,22 +69,25 @@ class ReplaceResize(Pass):
         )
     )
 
+    everywhere: bool = False
+    """Also rewrite nodes that the target takes."""
+
     def sites(self, scope: Scope) -> Iterator[Rewrite | Skip]:
         for node in scope.nodes("Resize", "Upsample"):
-            if scope.refused(node):
+            if self.everywhere or scope.refused(node):
                 yield self._site(scope, node)
 
     def _site(self, scope: Scope, node: gs.Node) -> Rewrite | Skip:
         read = read_node(scope, node)
         if isinstance(read, str):
-            return Skip(node, read)
+            return _computed(scope, node, read)
         e = Emitter(scope)
         spelled = _respelled(scope, e, read)
         if spelled is not None:
             return spelled
         plan = _plan(read)
         if isinstance(plan, str):
-            return Skip(node, plan)
+            return _computed(scope, node, plan)
         reason = _unfit(scope, read, plan)
         if reason:
             return Skip(node, reason)
@@ -88,6 +99,18 @@ class ReplaceResize(Pass):
         exact = all(each.places.shape[1] == 1 for each in plan.values())
         exactness = Exactness.EXACT if exact else Exactness.ROUNDING
         return e.rewrite(node, result, exactness=exactness)
+
+
+def _computed(scope: Scope, node: gs.Node, reason: str) -> Rewrite | Skip:
+    """The form for what is known at run time only; without one, why there is no other."""
+    e = Emitter(scope)
+    old = node.op == "Upsample" or scope.opset == 10
+    if old or has_unresolved(node, *ATTRIBUTES):
+        return Skip(node, reason)
+    made = at_run_time(scope, e, node, manner_of(node, old=False))
+    if isinstance(made, str):
+        return Skip(node, f"{reason}; {made}")
+    return e.rewrite(node, made, exactness=Exactness.ROUNDING)
 
 
 def _growth(read: Read, axis: int) -> float:

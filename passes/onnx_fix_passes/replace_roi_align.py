@@ -95,6 +95,7 @@ class _Writer:
         self._dtype = dtype
         self._work = int(TensorProto.FLOAT) if dtype in _HALVES else dtype
         self._samples = samples
+        self._sizes: dict[int, gs.Tensor] = {}
         sizes = [attribute(node, f"output_{n}", int, 1) or 1 for n in ("height", "width")]
         self._bins = sizes
         self._scale = attribute(node, "spatial_scale", float, 1.0)
@@ -111,15 +112,16 @@ class _Writer:
         rows, heights = self._taps(0)
         columns, widths = self._taps(1)
         batch = self._first_rows()
+        size = self._size(3)
+        columns, widths = ([e.unsqueeze(t, [1]) for t in ts] for ts in (columns, widths))
         pixels: list[gs.Tensor] = []
         for row, height in zip(rows, heights, strict=True):
             above = row if batch is None else e("Add", row, batch)
-            width = self._shape[3]
-            size = e.const(width) if isinstance(width, int) else e.dim(self._node.inputs[0], 3)
             line = e.unsqueeze(e("Mul", above, size), [2])
+            tall = e.unsqueeze(height, [2])
             for column, weight in zip(columns, widths, strict=True):
-                index = e("Add", line, e.unsqueeze(column, [1]))
-                both = e("Mul", e.unsqueeze(height, [2]), e.unsqueeze(weight, [1]))
+                index = e("Add", line, column)
+                both = e("Mul", tall, weight)
                 found = e("Gather", table, index, axis=0)
                 pixels.append(e("Mul", found, e.unsqueeze(both, [3])))
         joined = "Add" if mode == "avg" else "Max"
@@ -139,6 +141,12 @@ class _Writer:
     def _wide(self, x: gs.Tensor) -> gs.Tensor:
         return x if self._work == self._dtype else self._e.cast(x, self._work)
 
+    def _size(self, axis: int) -> gs.Tensor:
+        """A size of the images: int64 of shape (1,)."""
+        if axis not in self._sizes:
+            self._sizes[axis] = self._e.dim(self._node.inputs[0], axis)
+        return self._sizes[axis]
+
     def _number(self, value: float) -> gs.Tensor:
         return self._e.const(value, self._work)
 
@@ -148,7 +156,7 @@ class _Writer:
         if isinstance(size, int):
             end, last = self._number(size), self._number(size - 1)
         else:
-            end = e.cast(e.dim(self._node.inputs[0], 2 + k), self._work)
+            end = e.cast(self._size(2 + k), self._work)
             last = e("Sub", end, self._number(1))
         place = self._places(k)
         outside = e("Or", e("Less", place, self._number(-1)), e("Greater", place, end))
@@ -189,6 +197,6 @@ class _Writer:
         """The number of the first row of pixels of the image of each box: (boxes, 1)."""
         if self._shape[0] == 1:
             return None
-        e, height = self._e, self._shape[2]
-        size = e.const(height) if isinstance(height, int) else e.dim(self._node.inputs[0], 2)
-        return e.unsqueeze(e("Mul", e.cast(self._node.inputs[2], TensorProto.INT64), size), [1])
+        e = self._e
+        images = e.cast(self._node.inputs[2], TensorProto.INT64)
+        return e.unsqueeze(e("Mul", images, self._size(2)), [1])

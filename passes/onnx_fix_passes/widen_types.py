@@ -75,6 +75,8 @@ class WidenTypes(ModelPass):
         Mends("double_refused", "*", "doubles are moved and compared alone"),
         Mends("dtype_refused", "Cast", "no input or output of the network is of that type"),
         Mends("io_types_refused", "*", "no input or output of the network is of that type"),
+        Mends("no_importer", "BitCast", "the numbers are integers of a type that the target lacks"),
+        Mends("no_importer", "CastLike", "it converts from or to a type that the target lacks"),
         Mends("no_importer", "BitShift", "the numbers are of a type that the target lacks"),
         Mends("uint8_io", "*", "no node computes with the quantized numbers themselves"),
     )
@@ -93,12 +95,15 @@ class WidenTypes(ModelPass):
 
     def forecast(self, scope: Scope) -> Iterator[Rewrite | Skip]:
         """The nodes of the groups that change, and those that keep a group as it is."""
-        for group in self._groups(scope.model):
+        groups = self._groups(scope.model)
+        # A node between two groups keeps what the target has against the one that stays.
+        kept = {id(node) for g in groups if g.obstacles for _, node in g.nodes}
+        for group in groups:
             for obstacle in group.obstacles:
                 if obstacle.node is not None and obstacle.scope is scope:
                     yield Skip(obstacle.node, obstacle.reason)
             for where, node in () if group.obstacles else group.nodes:
-                if where is scope:
+                if where is scope and id(node) not in kept:
                     yield Rewrite((node,), (New(node.op, tuple(node.inputs), ()),), ())
 
     def transform(self, model: ModelProto, target: Target) -> Transformed:

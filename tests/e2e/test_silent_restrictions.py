@@ -1,7 +1,7 @@
 """What a release takes and computes otherwise is mended, or named below with the one thing that
 cannot be done.
 
-Every restriction whose effect is silent is tried at every release that it holds for, by the model
+Every restriction whose effect is silent is tried at releases that it holds for, by the model
 that shows it (``restriction_cases.txt``) and by larger ones: after the fix no silent finding is
 left, and the numbers are those of the original.
 """
@@ -30,8 +30,8 @@ SILENT = frozenset({"wrong_result", "changes_shape", "changes_type"})
 
 LEFT: dict[str, str] = {
     "Loop.loop_condition_not_updated.1": (
-        "a loop of these releases cannot end before its trip count, and how many rounds would have "
-        "been run decides the result"
+        "a loop of these releases cannot end before its trip count, and no pass makes the rounds "
+        "that are too many harmless: that takes a Where on the condition behind every state"
     ),
     "NonMaxSuppression.fixed_padded_output.1": (
         "these releases have no tensor whose size depends on data, so nothing gives as many rows "
@@ -40,17 +40,8 @@ LEFT: dict[str, str] = {
     "NonZero.output_dtype.1": (
         "nothing computes otherwise: INT32 holds every index, and the next Cast or binding widens"
     ),
-    "Resize.ignored_attribute.4": (
-        "the attribute is about cubic interpolation, which these releases refuse with a message"
-    ),
-    "Resize.ignored_attribute.5": (
-        "the attribute is about cubic interpolation, which these releases refuse with a message"
-    ),
 }
 """The restrictions that no pass mends, and why."""
-
-LOUD = ("Resize.ignored_attribute.4", "Resize.ignored_attribute.5")
-"""Those of them whose nodes are refused with a message at each of their releases."""
 
 MORE: dict[str, list[str]] = {
     "ArgMax.ignored_attribute.1": ["FP32[N,4] select_last_index=1 axis=-1 keepdims=0"],
@@ -161,15 +152,32 @@ def test_every_silent_restriction_is_tried() -> None:
     assert not set(LEFT) & set(MORE)
 
 
+def some(releases: list[str]) -> list[str]:
+    """The first, the middle and the last, and those where the order of the passes changes."""
+    ends = {releases[0], releases[len(releases) // 2], releases[-1]}
+    return [r for r in releases if r in ends or r in ("8.4", "9.0", "10.8")]
+
+
 @pytest.mark.parametrize("entry", sorted(set(RELEASES) - set(LEFT)))
 def test_the_fix_mends_it(entry: str) -> None:
+    mended(entry, some(RELEASES[entry]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", sorted(set(RELEASES) - set(LEFT)))
+def test_the_fix_mends_it_at_every_release(entry: str) -> None:
+    mended(entry, RELEASES[entry])
+
+
+def mended(entry: str, releases: list[str]) -> None:
+    """No silent finding is left, and the numbers are the same."""
     case = next(c for c in CASES if c.entry == entry)
     for use in (case.hit, *MORE.get(entry, ())):
         model = Use(case.op, use).model
         given = feeds(model, 0 if entry in EMPTY else 2)
         _, want = outputs(model, given)
         tried: set[bytes] = set()
-        for release in RELEASES[entry]:
+        for release in releases:
             assert left(model, release), (release, use)
             after = fix(model, target=named(release), verify=False).model
             assert left(after, release) == [], (release, use)
@@ -203,8 +211,7 @@ def test_what_is_left_is_told(entry: str) -> None:
         if effect == "changes_type":
             assert result.verdict == "ready"
             continue
-        assert left(after, release), release
+        assert left(after, release), f"{entry} is mended at {release} now: take it out of LEFT"
         assert result.verdict == "blocked"
         severities = {f.severity.value for f in result.findings if f.op == case.op}
         assert "silent" in severities
-        assert ("error" in severities) >= (entry in LOUD)

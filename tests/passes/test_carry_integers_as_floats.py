@@ -63,6 +63,16 @@ def test_pooling_and_splits() -> None:
     assert_same(before, fixed, (5, 1))
 
 
+def test_a_chain_is_done_in_one_run() -> None:
+    """The passes that widen types come before this one in the next round."""
+    nodes = """a = Transpose (i) b = Reshape (a, k) m = Concat <axis = 0> (b, b, w)
+    f = Cast <to = 1> (m) y = Neg (f)"""
+    before = held(nodes, out="float[M] y", more=", int64[1] k = {-1}, uint8[3] w = {0, 77, 255}")
+    fixed, _ = run_pass(PASS, before, target="rtx-1.7", rounds=1)
+    assert ops(fixed) == ["Round", "Clip", "Transpose", "Reshape", "Concat", "Neg"]
+    assert_same(before, fixed)
+
+
 def test_the_cast_of_an_output_stays() -> None:
     before = held("y = Cast <to = 1> (i)", out="float[N, 4] y, uint8[N, 4] i")
     fixed, _ = run_pass(PASS, before, target="rtx-1.7")

@@ -55,14 +55,57 @@ FORMS = [
 ]  # fmt: skip
 
 
+OWN_STEPS = ("Add", "Mul")
+
+
 @pytest.mark.parametrize("kind", ["uint8", "int8"])
 @pytest.mark.parametrize(("nodes", "inputs", "out", "op", "count"), FORMS)
 def test_forms(nodes: str, inputs: str, out: str, op: str, count: int, kind: str) -> None:
     before = of(nodes, inputs, out, kind)
-    after = ["DequantizeLinear"] * count + [op, "QuantizeLinear"]
-    fixed = assert_rewrites(PASS, before, after=after, target="rtx-1.7")
-    assert exactness(run_pass(PASS, before, target="rtx-1.7")[1]) == {"ROUNDING"}
+    fixed, results = run_pass(PASS, before, target="rtx-1.7")
+    assert exactness(results) == {"ROUNDING"} and op in ops(fixed)
+    if op in OWN_STEPS:
+        assert ops(fixed)[-3:] == ["Round", "Clip", "Cast"]
+    else:
+        assert ops(fixed) == ["DequantizeLinear"] * count + [op, "QuantizeLinear"]
+    assert_rewrites(PASS, before, after=ops(fixed), target="rtx-1.7")
     assert_near(before, fixed)
+
+
+@pytest.mark.parametrize(("nodes", "inputs", "out", "op", "count"), FORMS)
+def test_symmetric_forms(nodes: str, inputs: str, out: str, op: str, count: int) -> None:
+    before = of(nodes, inputs, out, "int8")
+    for tensor in before.graph.initializer:
+        if tensor.name in "zw":
+            tensor.CopyFrom(numpy_helper.from_array(np.array(0, np.int8), tensor.name))
+    after = ["DequantizeLinear"] * count + [op, "QuantizeLinear"]
+    assert_near(before, assert_rewrites(PASS, before, after=after, target="rtx-1.7"))
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int8"])
+@pytest.mark.parametrize("op", ["Add", "Mul"])
+@pytest.mark.parametrize(
+    "scales", [(0.02, 0.02, 0.04), (0.05, 0.025, 0.1), (0.0345, 0.0227, 0.0345)]
+)
+def test_every_pair_of_numbers(kind: str, op: str, scales: tuple[float, ...]) -> None:
+    """Many sums of these scales are in the middle of two levels."""
+    info = np.iinfo(kind)
+    both = np.meshgrid(*[np.arange(info.min, info.max + 1)] * 2)
+    a, b = (one.reshape(-1).astype(kind) for one in both)
+    before = model(
+        f"({kind}[N] a, {kind}[N] b) => ({kind}[N] y) <{kind} z = {{3}}, {kind} w = {{6}}> "
+        f"{{ y = com.microsoft.QLinear{op} (a, s, z, b, t, w, u, z) }}",
+        13,
+        DOMAIN,
+    )
+    for name, scale in zip("stu", scales, strict=True):
+        array = np.array(scale * (0.02 if name == "u" and op == "Mul" else 1), np.float32)
+        before.graph.initializer.append(numpy_helper.from_array(array, name))
+    for target in ("trt-7.2", "rtx-1.7"):
+        fixed, _ = run_pass(PASS, before, target=target)
+        feed = {"a": a, "b": b}
+        want, have = (run_model(m, feed)[0].astype(int) for m in (before, fixed))
+        assert np.abs(want - have).max() <= 1 and (want != have).mean() <= 1e-3
 
 
 @pytest.mark.parametrize("axis", [1, -1])

@@ -179,7 +179,43 @@ def test_nested() -> None:
     assert ops(fixed) == ["Neg"]
     assert_same_outputs(before, fixed, {**data(3), "c": np.array(False)})
     (reason,) = skip_reasons(ALWAYS, NESTED.replace("INNER", "c"))
-    assert reason == "the branch that is taken has an inner graph: If"
+    want = "the branch that is taken has an inner graph: the condition 'c' of an If is known at run"
+    assert reason == f"{want} time only"
+
+
+def test_what_one_if_gives_decides_another() -> None:
+    """The first If is taken by the target; the second is not, and rests on it."""
+    text = """<ir_version: 8, opset_import: ["" : 13]>
+    g (float[N, 1] x, int64[4] n) => (float[P] y) {
+        k = Constant <value = int64 {4}> () one = Constant <value = int64 {1}> ()
+        size = Size (n) c = Equal (size, k)
+        d = If (c) < then_branch = a () => (int64 p) { p = Identity (one) },
+                     else_branch = b () => (int64 q) { q = Identity (k) } >
+        f = Equal (d, one)
+        y = If (f) < then_branch = t () => (float[A] r) {
+                         ax = Constant <value = int64[1] {1}> () r = Squeeze (x, ax) },
+                     else_branch = e () => (float[B, C] s) { s = Identity (x) } >
+    }"""
+    fixed, _ = run_pass(PASS, text, target="trt-10.3")
+    assert "If" not in ops(fixed) and "Squeeze" in ops(fixed)
+    before = onnx.parser.parse_model(text)
+    for n in (3, 0):
+        feed = {**data(n, 1), "n": np.arange(4)}
+        assert_same_outputs(before, fixed, feed)
+
+
+def test_a_loop_inside_the_branch() -> None:
+    text = """<ir_version: 8, opset_import: ["" : 13]>
+    g (float[N] x) => (float[N] y) {
+        k = Constant <value = bool {1}> () m = Constant <value = int64 {2}> ()
+        y = If (k) <
+            then_branch = t () => (float[N] a) {
+                a = Loop (m, k, x) < body = b (int64 i, bool c, float[N] s) =>
+                    (bool d, float[N] r) { d = Identity (c) r = Mul (s, x) } > },
+            else_branch = e () => (float[N] b) { b = Abs (x) } >
+    }"""
+    feeds = [data(3), data(0)]
+    assert_rewrites(ALWAYS, text, after=["Mul", "Mul"], feeds=feeds, target="trt-10.3")
 
 
 def test_inside_a_loop() -> None:

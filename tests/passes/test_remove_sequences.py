@@ -262,6 +262,48 @@ def test_what_is_left_alone(signature: str, body: str, reason: str) -> None:
     assert any(reason in r for r in reasons), reasons
 
 
+def test_maps() -> None:
+    before = text(
+        "(float[N] x, float[N] w, float[4] v) => (float[N] y, float[N] z, int64 n)",
+        K + "s = SequenceConstruct (x, w) t = SequenceConstruct (w, w) "
+        "a, b = SequenceMap (s, x, t) < body = m (float[N] e, float[N] f, float[N] g) => "
+        "(float[N] h, float[N] i) <float[1] two = {2.0}> "
+        "{ p = Mul (e, two) q = Add (p, f) h = Sub (q, g) i = Neg (e) } > "
+        "y = SequenceAt (a, k1) c = SequenceAt (b, k0) d = SequenceAt (a, k0) z = Add (c, d) "
+        "n = SequenceLength (b)",
+        17,
+    )
+    fixed, _ = run_pass(PASS, before)
+    assert not [op for op in ops(fixed) if "Sequence" in op]
+    for n in (3, 1, 0):
+        feed = {**data(n), **data(n, name="w"), **data(4, name="v")}
+        feed["w"] = np.add(feed["w"], 1)
+        assert_same_outputs(onnx.parser.parse_model(before), fixed, feed)
+
+
+def test_maps_over_pieces_and_maps_that_stay() -> None:
+    signature = "(float[4] x, seq(float[N]) r) => (float[2] y)"
+    body = (
+        K + "s = SplitToSequence (x, k2) a = SequenceMap (s) < body = m (float[P] e) => "
+        "(float[P] h) { h = Neg (e) } > y = SequenceAt (a, k1)"
+    )
+    before = text(signature.replace(", seq(float[N]) r", ""), body, 17)
+    fixed, _ = run_pass(PASS, before)
+    assert not [op for op in ops(fixed) if "Sequence" in op]
+    assert_same_outputs(onnx.parser.parse_model(before), fixed, data(4))
+    for new, reason in (
+        ("SequenceMap (r)", "is an input of the model"),
+        ("SequenceMap (s, u)", "sequences of different lengths"),
+        ("SequenceMap (o)", "an empty sequence"),
+    ):
+        more = "u = SequenceConstruct (x) o = SequenceEmpty () "
+        changed = body.replace("a = SequenceMap (s)", f"{more} a = {new}")
+        if "u)" in new:
+            changed = changed.replace("(float[P] e)", "(float[P] e, float[4] j)")
+        reasons = skip_reasons(PASS, text(signature, changed, 17))
+        assert any(reason in said for said in reasons), reasons
+
+
 def test_a_body_with_parameters() -> None:
     text_ = """<ir_version: 8, opset_import: ["" : 13, "f" : 1]>
     g (float[4] x) => (float[2] y) { y = f.halves <axis = 0> (x) }

@@ -163,3 +163,25 @@ def test_a_narrower_cast_is_not_followed() -> None:
 def test_the_note_says_how_far() -> None:
     _, results = run_pass(PASS, text(LIMIT, a=0.0, d=1.0))
     assert results[0].changes[0].note == "exact while FLOAT holds the numbers: up to 2**24"
+
+
+@pytest.mark.parametrize("target", ["trt-7.2", "trt-8.2", "rtx-1.7"])
+@pytest.mark.parametrize(("length", "bounds"), [
+    (4, (0.5, 2.25, 0.5)),
+    (1, (3.0, 3.5, 1.0)),
+    (3, (1.0, -0.2, -0.5)),
+    (0, (2.0, 1.0, 0.25)),
+])  # fmt: skip
+def test_a_length_that_the_model_states(
+    length: int, bounds: tuple[float, float, float], target: str
+) -> None:
+    model = text("y = Range (a, l, d)", "float a, float l, float d").replace("[M]", f"[{length}]")
+    feed = dict(zip("ald", (np.asarray(b, np.float32) for b in bounds), strict=True))
+    assert_rewrites(PASS, model, after=["Mul", "Add"], feeds=[feed], target=target, exact=False)
+
+
+def test_a_length_that_nothing_states() -> None:
+    (reason,) = skip_reasons(
+        PASS, text("y = Range (a, l, d)", "float a, float l, float d"), target="rtx-1.7"
+    )
+    assert "is not seen to hold whole numbers" in reason

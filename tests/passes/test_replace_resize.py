@@ -363,12 +363,91 @@ def test_upsample() -> None:
     assert_same_outputs(proto, fixed, {"x": x})
 
 
+# -- lengths and sizes known at run time only ------------------------------------------------------
+
+
+def resized(
+    mode: str, kind: str, *, opset: int = 13, dtype: int = TensorProto.FLOAT, **attrs: Any
+) -> ModelProto:
+    """A Resize to the size of another input."""
+    value = helper.make_tensor_value_info
+    empty = "" if opset > 12 else "none"
+    nodes = [
+        helper.make_node("Shape", ["x"], ["s"]),
+        helper.make_node("Slice", ["s", "zero", "two"], ["front"]),
+        helper.make_node("Shape", ["like"], ["back"]),
+        helper.make_node("Concat", ["front", "back"], ["sizes"], axis=0),
+        helper.make_node(
+            "Resize",
+            ["x", empty, empty, "sizes"],
+            ["y"],
+            mode=mode,
+            coordinate_transformation_mode=kind,
+            **attrs,
+        ),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [value("x", dtype, ["N", 2, "H", "W"]), value("like", dtype, ["P", "Q"])],
+        [value("y", dtype, ["N", 2, "P", "Q"])],
+        [
+            onnx.numpy_helper.from_array(np.asarray([0], np.int64), "zero"),
+            onnx.numpy_helper.from_array(np.asarray([2], np.int64), "two"),
+            onnx.numpy_helper.from_array(np.asarray([], np.float32), "none"),
+        ],
+    )
+    return helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", opset)])
+
+
+@pytest.mark.parametrize("opset", [11, 13])
+@pytest.mark.parametrize("kind", COORDINATES)
+def test_cubic_to_the_size_of_another(kind: str, opset: int) -> None:
+    proto = resized("cubic", kind, opset=opset, cubic_coeff_a=-0.6)
+    fixed, _ = run_pass(PASS, proto, target="trt-7.2")
+    assert "Resize" not in ops(fixed) and ops(fixed).count("Gather") == 4
+    for n, h, w, p, q in ((1, 4, 5, 9, 3), (2, 3, 3, 3, 6), (1, 1, 2, 1, 1), (1, 7, 2, 2, 7)):
+        x = RNG.standard_normal((n, 2, h, w)).astype(np.float32)
+        feeds = {"x": x, "like": np.zeros((p, q), np.float32)}
+        assert_same_outputs(proto, fixed, feeds, exact=False, rtol=2e-4, atol=2e-4)
+
+
+@given(
+    st.sampled_from(COORDINATES),
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.integers(1, 17),
+    st.integers(1, 17),
+)
+@settings(max_examples=40, deadline=None)
+def test_linear_to_the_size_of_another(kind: str, h: int, w: int, p: int, q: int) -> None:
+    proto = resized("linear", kind)
+    fixed, _ = run_pass(ReplaceResize(everywhere=True), proto, target="trt-7.2")
+    assert "Resize" not in ops(fixed)
+    x = RNG.standard_normal((1, 2, h, w)).astype(np.float32)
+    feeds = {"x": x, "like": np.zeros((p, q), np.float32)}
+    assert_same_outputs(proto, fixed, feeds, exact=False, rtol=2e-4, atol=2e-4)
+
+
+def test_whole_scales_of_a_dynamic_length() -> None:
+    proto = model([1, 1, "H", 4], scales=[1, 1, 2, 3], mode="cubic")
+    fixed, _ = run_pass(PASS, proto, target="trt-7.2")
+    assert "Resize" not in ops(fixed)
+    for h in (1, 2, 5):
+        x = RNG.standard_normal((1, 1, h, 4)).astype(np.float32)
+        assert_same_outputs(proto, fixed, {"x": x}, exact=False, rtol=2e-4, atol=2e-4)
+
+
 # -- what is left ----------------------------------------------------------------------------------
 
 
 def test_what_is_left() -> None:
-    (reason,) = skip_reasons(PASS, model([1, 1, "H", 4], scales=[1, 1, 2, 2], mode="cubic"))
-    assert reason == "the length of axis 2 is not known: fix the dim"
+    (reason,) = skip_reasons(PASS, model([1, 1, "H", 4], scales=[1, 1, 1.5, 2], mode="cubic"))
+    assert reason.startswith("the length of axis 2 is not known: fix the dim")
+    assert reason.endswith("the scales are no whole numbers, and a length is not known: give sizes")
+    proto = model([1, 1, "H", 4], sizes=[1, 1, 7, 3], mode="cubic", exclude_outside=1)
+    (reason,) = skip_reasons(PASS, proto)
+    assert reason.endswith("antialias and exclude_outside need lengths that are known")
     (reason,) = skip_reasons(
         PASS,
         model(

@@ -72,8 +72,10 @@ def test_as_onnxruntime_does(draw: Any, parts: int, length: int, step: int) -> N
     fixed = draw.draw(st.booleans())
     dtype = draw.draw(st.sampled_from(["float32", "float64"]))
     window = data(length, dtype=dtype)
+    flat = parts == 1 and draw.draw(st.booleans())
+    last = () if flat else (parts,)
     model = model_of(
-        ("N", size if fixed else "L", parts),
+        ("N", size if fixed else "L", *last),
         step=step,
         window=length if run_time else window,
         length=draw.draw(st.sampled_from([None, length])),
@@ -81,7 +83,7 @@ def test_as_onnxruntime_does(draw: Any, parts: int, length: int, step: int) -> N
         onesided=onesided,
         dtype=dtype,
     )
-    feed = {"x": data(2, size, parts, dtype=dtype)}
+    feed = {"x": data(2, size, *last, dtype=dtype)}
     compare(model, feed | ({"window": window} if run_time else {}))
 
 
@@ -131,9 +133,10 @@ def test_what_the_shapes_tell() -> None:
         (model_of((1, 20, 1), step=2, inputs=("length",)), "frame_length 'length'"),
         (model_of((1, 20, "K"), step=2, length=8), "real or complex"),
         (model_of((1, 20, 1), step=2), "no frame_length"),
+        (model_of((20,), step=2, length=8), "has rank 1"),
         (model_of((1, 9000, 1), step=2, length=8192), "too large"),
     ],
-    ids=["step", "steps", "length", "parts", "none", "large"],
+    ids=["step", "steps", "length", "parts", "none", "rank", "large"],
 )
 def test_refusals_say_why(model: ModelProto, part: str) -> None:
     (reason,) = skip_reasons(ReplaceStft(), model)

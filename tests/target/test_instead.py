@@ -13,6 +13,8 @@ MODELS = {
     "TfIdfVectorizer": "int64[N] x) => (float[M] y) { y = TfIdfVectorizer <max_gram_length = 1, "
     'max_skip_count = 0, min_gram_length = 1, mode = "TF", ngram_counts = [0], '
     "ngram_indexes = [0], pool_int64s = [7]> (x) }",
+    "MelWeightMatrix": "int64 a, int64 b, int64 c, float d, float e) => (float[P,Q] y) "
+    "{ y = MelWeightMatrix (a, b, c, d, e) }",
     "NonMaxSuppression": "float[1,N,4] x, float[1,1,N] s) => (int64[M,3] y) "
     "{ y = NonMaxSuppression (x, s) }",
 }

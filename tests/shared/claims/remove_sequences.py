@@ -18,12 +18,14 @@ BODIES = {
     "y = SequenceAt (s, k)",
     "SequenceLength": "s = SequenceConstruct (x, x) n = SequenceLength (s) "
     "f = Cast <to = 1> (n) y = Mul (x, f)",
+    "SequenceMap": f"{K} s = SequenceConstruct (x, x) t = SequenceMap (s) "
+    "< body = m (float[3] e) => (float[3] h) { h = Neg (e) } > y = SequenceAt (t, k)",
     "SplitToSequence": f"{K} s = SplitToSequence (x) y = SequenceAt (s, k)",
 }
 
 CASES: dict[tuple[str, str, str], Case] = {
     ("remove-sequences", "no_importer", op): of_text(
-        13,
+        17 if op == "SequenceMap" else 13,
         "(float[3] x) => (float[P] y)",
         body,
         "trt-8.4",

@@ -48,6 +48,22 @@ CASES: dict[tuple[str, str, str], Case] = {
         by_reference=True,
         tolerance=0.03,
     ),
+    ("widen-types", "no_importer", "BitCast"): of_text(
+        26,
+        "(bool[N] x) => (int64[N] y)",
+        "a = Cast <to = 4> (x) b = BitCast <to = 5> (a) y = Cast <to = 7> (b)",
+        "trt-10.3",
+        [{"x": ("?", (n,))} for n in (1, 9)],
+        by_reference=True,
+    ),
+    ("widen-types", "no_importer", "CastLike"): of_text(
+        15,
+        _ENDS,
+        "l = Cast <to = 5> (x) a = CastLike (x, l) y = CastLike (a, x)",
+        "trt-8.6",
+        _FEEDS,
+        by_reference=True,
+    ),
     ("widen-types", "no_importer", "BitShift"): of_text(
         14,
         "(bool[N] x) => (int64[N] y)",

@@ -48,6 +48,14 @@ def _parts(low: LowNode, rank: int) -> int:
     return parts
 
 
+def _signal_parts(low: LowNode) -> int:
+    """The same of the signal of an STFT: exporters leave the last axis of a real one out."""
+    rank = known_rank(low, 0)
+    if rank not in (2, 3):
+        raise Refused(f"the signal '{low.input(0)}' has rank {rank}, not 3")
+    return 1 if rank == 2 else _parts(low, 3)
+
+
 def _angles(rows: int, columns: int, length: int) -> NDArray[np.float64]:
     """2 pi i j / length, reduced before it is rounded."""
     turns = np.arange(rows, dtype=np.int64)[:, None] * np.arange(columns, dtype=np.int64)
@@ -310,7 +318,7 @@ def _at_run(low: LowNode, index: int) -> bool:
 def stft(low: LowNode) -> list[NodeProto]:
     """A Conv along the signal multiplies each frame with the window and the cosines and sines at
     once. A window that is computed at run time multiplies the frames, which are then gathered."""
-    kind, parts = _work(low), _parts(low, 3)
+    kind, parts = _work(low), _signal_parts(low)
     step, length = _steps(low)
     window = np.ones(length)
     if low.input(2):
@@ -324,7 +332,10 @@ def stft(low: LowNode) -> list[NodeProto]:
     weights = low.const(kernel.reshape(-1, parts, length).astype(np.float32))
     done = known_dtype(low, 0) == TensorProto.FLOAT
     data = low.input(0) if done else low.add("Cast", low.input(0), to=TensorProto.FLOAT)
-    data = low.add("Transpose", data, perm=[0, 2, 1])
+    if known_rank(low, 0) == 2:
+        data = unsqueeze(low, data, [1])
+    else:
+        data = low.add("Transpose", data, perm=[0, 2, 1])
     frames = low.add("Conv", data, weights, kernel_shape=[length], strides=[step])
     apart = low.add("Reshape", frames, low.const([0, 2, kernel.shape[1], -1], _INT64))
     return _out(low, low.add("Transpose", apart, perm=[0, 3, 2, 1]), TensorProto.FLOAT)
@@ -347,7 +358,7 @@ def _kernel(
 
 def _framed(low: LowNode, step: int, length: int) -> list[NodeProto]:
     """The frames one by one, times the window, times the cosines and sines."""
-    kind, parts, size = _work(low), _parts(low, 3), dim(low, 0, 1)
+    kind, parts, size = _work(low), _signal_parts(low), dim(low, 0, 1)
     kernel = _kernel(low, length, np.ones(length), parts)
     bins = kernel.shape[1]
     inside = np.arange(length, dtype=np.int64)
@@ -365,7 +376,8 @@ def _framed(low: LowNode, step: int, length: int) -> list[NodeProto]:
     )
     frames = low.add("Gather", data, index, axis=1)
     if window:
-        frames = low.add("Mul", frames, unsqueeze(low, window, [1]))
+        factors = window if known_rank(low, 0) == 2 else unsqueeze(low, window, [1])
+        frames = low.add("Mul", frames, factors)
     flat = low.add("Reshape", frames, low.const([0, 0, length * parts], _INT64))
     matrix = kernel.transpose(3, 2, 1, 0).reshape(length * parts, 2 * bins)
     dtype = helper.tensor_dtype_to_np_dtype(kind)
