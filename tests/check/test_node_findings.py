@@ -44,18 +44,21 @@ def parsed(nodes: str, more: str = "", functions: str = "") -> ModelProto:
 def said_and_done(model: Model) -> tuple[dict[str, str | None], dict[str, str | None]]:
     """For every finding that blocks or may: the pass that is named, and the first after whose run
     it was gone (None: no pass). Without the lowering of the whole model, which is not foretold.
-    What only moves out of a branch gets another key: it is left out."""
+    What only moves, out of a branch or to the next node that reads the tensor, is left out."""
     found = [f for f in node_findings(model) if f.severity is not Severity.WARNING]
     said = {f.key: f.mended_by for f in found}
-    kinds = {f.key: (f.code, f.op) for f in found}
+    place = {f.key: f for f in found}
     done: dict[str, str | None] = dict.fromkeys(said)
 
     def note(after: Model, result: PassResult) -> None:
         if result.changes:
-            left = {f.key: (f.code, f.op) for f in node_findings(after)}
-            moved = {kind for key, kind in left.items() if key not in said}
+            left = {f.key: f for f in node_findings(after)}
+            others = [f for key, f in left.items() if key not in place]
+            moved = {(f.code, f.op) for f in others if result.pass_name == "fold-if"}
+            moved |= {(f.code, f.tensor) for f in others if f.tensor}
             for key in said.keys() - left.keys():
-                if done[key] is None and result.pass_name == "fold-if" and kinds[key] in moved:
+                was = place[key]
+                if done[key] is None and {(was.code, was.op), (was.code, was.tensor)} & moved:
                     del said[key], done[key]
                 else:
                     done[key] = done[key] or result.pass_name
