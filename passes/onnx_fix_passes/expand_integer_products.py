@@ -60,7 +60,9 @@ class ExpandIntegerProducts(Pass):
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE
     mends: ClassVar[tuple[Mends, ...]] = tuple(
-        Mends("no_importer", op, "the numbers are integers") for op in _OPS
+        Mends(kind, op, "the numbers are integers")
+        for kind in ("no_importer", "uint8_io")
+        for op in _OPS
     )
 
     everywhere: bool = False

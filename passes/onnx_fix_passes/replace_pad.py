@@ -58,6 +58,7 @@ class ReplacePad(Pass):
         for kind in (
             "attribute_allowed_values",
             "constant_value",
+            "ignored_input",
             "input_must_be_absent",
             "input_must_be_constant",
             "padded_dims",

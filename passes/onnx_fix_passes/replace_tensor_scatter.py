@@ -37,7 +37,13 @@ class ReplaceTensorScatter(Pass):
     mends: ClassVar[tuple[Mends, ...]] = (
         *(
             Mends(kind, "TensorScatter", "the rank is known")
-            for kind in ("attribute_allowed_values", "dtype_refused", "rank", "static_shape_only")
+            for kind in (
+                "attribute_allowed_values",
+                "dtype_refused",
+                "no_importer",
+                "rank",
+                "static_shape_only",
+            )
         ),
     )
 

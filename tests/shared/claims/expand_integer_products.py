@@ -20,7 +20,7 @@ _CONV = "(uint8[1, 1, N, 4] x, uint8[2, 1, 3, 3] w) => "
 _MATMUL = "(uint8[N, 5] x, uint8[5, 2] w) => "
 
 CASES: dict[tuple[str, str, str], Case] = {
-    ("expand-integer-products", "no_importer", op): of(head + out, nodes, head is _CONV)
+    ("expand-integer-products", kind, op): of(head + out, nodes, head is _CONV)
     for op, head, out, nodes in (
         ("ConvInteger", _CONV, "(int32[1, 2, M, 2] y)", SCALES + "y = ConvInteger (x, w, z)"),
         ("MatMulInteger", _MATMUL, "(int32[N, 2] y)", SCALES + "y = MatMulInteger (x, w, z)"),
@@ -37,4 +37,5 @@ CASES: dict[tuple[str, str, str], Case] = {
             SCALES + "y = QLinearMatMul (x, s, z, w, s, z, s, z)",
         ),
     )
+    for kind in ("no_importer", "uint8_io")
 }

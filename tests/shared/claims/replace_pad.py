@@ -13,6 +13,13 @@ PADS = (
         "v = Constant <value = float {1.5}> () y = Pad (x, k, v)",
     ),
     (
+        "ignored_input",
+        18,
+        "trt-7.2",
+        "h = Constant <value = int64[2] {1, 2}> () a = Constant <value = int64[1] {-1}> () "
+        "v = Constant <value = float {1.5}> () y = Pad (x, h, v, a)",
+    ),
+    (
         "input_must_be_absent",
         18,
         "trt-8.6",
