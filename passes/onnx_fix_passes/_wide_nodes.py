@@ -25,6 +25,9 @@ from onnx_fix_passes._wide_unsigned import (
 )
 
 _FLOAT = int(TensorProto.FLOAT)
+_OF_NOTHING = {"ReduceMax": "Max", "ReduceMin": "Min"}
+"""Reductions that give the end of the range of their type where there is nothing to reduce (ONNX,
+ReduceMax), and what keeps that end."""
 
 
 @dataclass
@@ -71,12 +74,22 @@ class Writer:
             self.steps.add("Max", self.name(node.inputs[0]), zero, out=self.name(node.outputs[0]))
         elif node.op in THROUGH_FLOAT:
             self._through_float(node, proto, carrier)
+        elif node.op in _OF_NOTHING and not carrier.bits and self._may_be_empty(node.inputs[0]):
+            made = self.steps.fresh(f"{self.name(node.outputs[0])}/{node.op}")
+            self._same(node, proto, carrier, {0: made})
+            end = carrier.low if node.op == "ReduceMax" else carrier.high
+            limit = self.steps.const(end, carrier.to)
+            self.steps.add(_OF_NOTHING[node.op], made, limit, out=self.name(node.outputs[0]))
         elif not carrier.bits and self._wraps(node, carrier):
             made = self.steps.fresh(f"{self.name(node.outputs[0])}/{node.op}")
             self._same(node, proto, carrier, {0: made})
             self.steps.wrap(made, carrier, self.name(node.outputs[0]), _least(node, carrier))
         else:
             self._same(node, proto, carrier)
+
+    def _may_be_empty(self, tensor: gs.Tensor) -> bool:
+        shape = self.scope.shape(tensor)
+        return shape is None or not all(isinstance(d, int) and d for d in shape)
 
     def _is_touched(self, node: gs.Node) -> bool:
         return any(id(t) in self.carriers for t in (*node.inputs, *node.outputs))

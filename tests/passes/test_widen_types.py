@@ -287,6 +287,22 @@ def test_the_order_of_unsigned_numbers(op: str, dtype: str) -> None:
         same(before, fixed, {"x": np.unique(wild(dtype, 30, seed))})
 
 
+@pytest.mark.parametrize("op", ["ReduceMax", "ReduceMin"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16"])
+def test_the_end_of_the_range_of_nothing(op: str, dtype: str) -> None:
+    before = model(
+        f"k = Constant <value = int64[1] {{1}}> () a = Cast <to = {number(dtype)}> (x) "
+        f"c = {op} <keepdims = 0> (a, k) y = Cast <to = 7> (c)",
+        ends="(int64[N, M] x) => (int64[P] y)",
+        opset=20,
+    )
+    fixed = widened(before, OLD)
+    info = np.iinfo(dtype)
+    (empty,) = run_model(fixed, {"x": np.zeros((3, 0), np.int64)})
+    assert empty.tolist() == [info.min if op == "ReduceMax" else info.max] * 3
+    same(before, fixed, {"x": wild(dtype, 21).reshape(5, 6)})
+
+
 @pytest.mark.parametrize("target", [OLD, MIDDLE])
 def test_running_sums_of_uint32(target: str) -> None:
     before = model(
