@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from onnx import NodeProto, TensorProto, helper
 
+from onnx_fix.op_names import BROADCASTING, REDUCTIONS
 from onnx_fix.scope import STANDARD_DOMAINS
 from onnx_fix_passes._body_flattening import Flat
 from onnx_fix_passes._body_rounds import Shape
@@ -67,44 +68,9 @@ _ALWAYS = frozenset(
 )
 """Ops that take any tensor that their types allow."""
 
-_BROADCAST = frozenset(
-    {
-        "Add",
-        "And",
-        "BitwiseAnd",
-        "BitwiseOr",
-        "BitwiseXor",
-        "Equal",
-        "Greater",
-        "GreaterOrEqual",
-        "Less",
-        "LessOrEqual",
-        "Max",
-        "Mean",
-        "Min",
-        "Mul",
-        "Or",
-        "Sub",
-        "Sum",
-        "Where",
-        "Xor",
-    }
-)
 _DIVIDING = frozenset({"Div", "Mod", "Pow"})
-_REDUCING = frozenset(
-    {
-        "ReduceL1",
-        "ReduceL2",
-        "ReduceLogSum",
-        "ReduceLogSumExp",
-        "ReduceMax",
-        "ReduceMean",
-        "ReduceMin",
-        "ReduceProd",
-        "ReduceSum",
-        "ReduceSumSquare",
-    }
-)
+_BROADCAST = BROADCASTING - _DIVIDING - {"PRelu"}
+_REDUCING = frozenset(REDUCTIONS)
 _FLOATS = frozenset(
     {TensorProto.BFLOAT16, TensorProto.DOUBLE, TensorProto.FLOAT, TensorProto.FLOAT16}
 )

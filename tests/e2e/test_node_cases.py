@@ -120,3 +120,35 @@ def test_recorded_outputs_survive(node_cases: list[TestCase], target: str) -> No
     assert not faults, "\n".join(faults)
     if target == "trt-7.2":
         assert {"CumSum", "GatherElements", "Clip", "LpNormalization"} <= changed
+
+
+def dynamic(model: ModelProto) -> ModelProto:
+    """The model with a symbol for every size but those of vectors of integers, which may be axes or
+    sizes themselves."""
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    for value in (*copy.graph.input, *copy.graph.output):
+        kind = value.type.tensor_type
+        steers = kind.elem_type in (TensorProto.INT32, TensorProto.INT64)
+        if not (steers and len(kind.shape.dim) <= 1):
+            for number, dim in enumerate(kind.shape.dim):
+                dim.dim_param = f"{value.name}_{number}"
+    return copy
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["trt-7.2", "trt-8.6", "trt-10.3", "rtx-1.7"])
+def test_recorded_outputs_survive_where_no_size_is_known(
+    node_cases: list[TestCase], target: str
+) -> None:
+    faults: list[str] = []
+    changed = 0
+    for case in node_cases:
+        if not is_tensor_case(case) or case.model is None:
+            continue
+        try:
+            changed += check(dynamic(case.model), case, target)
+        except Exception as error:
+            faults.append(f"{case.name}: {type(error).__name__}: {error}"[:300])
+    assert not faults, "\n".join(faults)
+    assert changed > 300

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnx.backend.test.case.test_case import TestCase
+from recorded import assert_recorded
 
 from onnx_fix.contract import Exactness
 from onnx_fix.testing import (
@@ -206,23 +207,7 @@ def test_a_parameter_of_a_function_is_not_guessed() -> None:
     assert "inline" in reason or "not known" in reason
 
 
-def test_every_backend_test_keeps_its_outputs(node_cases: list[TestCase]) -> None:
-    seen = 0
-    for case in node_cases:
-        if case.model is None or not any(n.op_type == "DFT" for n in case.model.graph.node):
-            continue
-        for target in ("trt-7.2", "rtx-1.7"):
-            fixed, _ = run_pass(ReplaceDft(), case.model, target=target)
-            assert "DFT" not in ops(fixed), case.name
-            for inputs, outputs in case.data_sets or []:
-                names = [i.name for i in case.model.graph.input]
-                feeds = dict(zip(names, map(np.asarray, inputs), strict=True))
-                (have,) = run_model(fixed, feeds)
-                np.testing.assert_allclose(
-                    have.astype(np.float64),
-                    np.asarray(outputs[0]).astype(np.float64),
-                    rtol=1e-3,
-                    atol=1e-4,
-                )
-            seen += 1
-    assert seen >= 20
+@pytest.mark.parametrize("target", ["trt-7.2", "rtx-1.7"])
+def test_every_backend_test_keeps_its_outputs(node_cases: list[TestCase], target: str) -> None:
+    changed, left = assert_recorded(ReplaceDft(), node_cases, target, "DFT", tolerance=1e-3)
+    assert len(changed) >= 10 and not left
