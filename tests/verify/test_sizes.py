@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import onnx
 import pytest
 from hypothesis import given
@@ -85,3 +87,14 @@ def test_alternatives_are_bounded_new_and_only_for_generated_sets() -> None:
     assert all(other.sizes != generated.sizes for other in found)
     assert alternatives(built, ones) == []
     assert [alternatives(built, sizes) for sizes in profile] == [[]] * 3
+
+
+def test_many_dims_are_kept_small() -> None:
+    built = model(tuple(f"d{k}" for k in range(7)))
+    sets = plan_sizes(built)
+    assert all(math.prod(sizes.values()) <= 1 << 22 for sizes in sets)
+    assert min(sets[0].values()) >= 2
+    low = plan_sizes(built, {"d0": (40, 40, 40)}, 1)[0]
+    assert low["d0"] == 40 and math.prod(low.values()) <= 1 << 22
+    others = [a for planned in plan(built, None, 1) for a in alternatives(built, planned)]
+    assert others and all(math.prod(a.sizes.values()) <= 1 << 22 for a in others)

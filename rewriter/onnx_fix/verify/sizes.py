@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ _BATCH = ((3, 5, 7), (5, 7, 3))
 _FACTORS = ((3, 5, 7), (5, 3, 4))
 _GRANULES = (8, 16, 32)
 _FROZEN_LIMIT = 4096
+_MOST = 1 << 22
+"""Elements of an input, beyond which generated sizes are made smaller: seven medium dims have a
+hundred times as many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,8 @@ def plan(model: onnx.ModelProto, dims: Profile | None, count: int) -> list[Plann
             sets.append(PlannedSizes("ones", dict.fromkeys(places, 1)))
         else:
             turn = next(rounds)
-            sets.append(PlannedSizes("generated", _medium(model, places, profile, turn), turn))
+            sizes = _small_enough(model, _medium(model, places, profile, turn), profile)
+            sets.append(PlannedSizes("generated", sizes, turn))
     if profile:
         base = sets[0].sizes if sets else _medium(model, places, profile, 0)
         for which in range(3):
@@ -89,6 +94,43 @@ def _check_profile(profile: Profile, places: Mapping[str, object]) -> None:
             raise UsageError(
                 f"dim '{name}': {low}, {usual}, {high} must be smallest, usual and largest size"
             )
+
+
+def _largest(model: onnx.ModelProto, sizes: Mapping[str, int]) -> int:
+    """How many elements the largest input has."""
+    return max(
+        (
+            math.prod(d if isinstance(d, int) else sizes.get(d or "", 1) for d in dims)
+            for dims in map(input_dims, fed_inputs(model))
+            if dims is not None
+        ),
+        default=0,
+    )
+
+
+def _small_enough(
+    model: onnx.ModelProto, sizes: Mapping[str, int], profile: Profile
+) -> dict[str, int]:
+    """The sizes, the largest of them halved for as long as an input is too large to be fed."""
+    found = dict(sizes)
+    while _largest(model, found) > _MOST:
+        free = [n for n, size in found.items() if size > max(2, profile.get(n, (0,))[0])]
+        if not free:
+            break
+        name = max(free, key=found.__getitem__)
+        found[name] = max(found[name] // 2, profile.get(name, (0,))[0], 2)
+    return found
+
+
+def _halved(model: onnx.ModelProto, sizes: Mapping[str, int], profile: Profile) -> dict[str, int]:
+    """The sizes, all of them halved for as long as an input is too large: equal ones stay so."""
+    found = dict(sizes)
+    while _largest(model, found) > _MOST:
+        half = {n: max(size // 2, profile.get(n, (0,))[0], 1) for n, size in found.items()}
+        if half == found:
+            break
+        found = half
+    return found
 
 
 def is_batch(places: Iterable[Place]) -> bool:
@@ -154,7 +196,8 @@ def alternatives(
         return []
     found: list[Alternative] = []
     seen = [dict(planned.sizes)]
-    for rule, sizes in _rules(model, planned, dict(profile or {})):
+    for rule, wanted in _rules(model, planned, dict(profile or {})):
+        sizes = _halved(model, wanted, dict(profile or {}))
         if sizes not in seen:
             seen.append(sizes)
             found.append(Alternative(rule, sizes))
