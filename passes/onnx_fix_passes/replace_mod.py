@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import onnx
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 from onnx import TensorProto
@@ -85,6 +86,9 @@ def _site(scope: Scope, node: gs.Node) -> Rewrite | Skip:
         if not scope.accepts(op, [like, like], outputs=[like]):
             kind = TensorProto.DataType.Name(dtype)
             return Skip(node, f"{scope.target.name} takes no {op} of {kind} either")
+        if not _is_defined(op, scope.opset, dtype):
+            kind = TensorProto.DataType.Name(dtype)
+            return Skip(node, f"ONNX has no {op} of {kind} in operator set {scope.opset}")
     fmod = attribute(node, "fmod", int, 0)
     divisor = scope.folded(b)
     if dtype in _FLOATS:
@@ -92,6 +96,13 @@ def _site(scope: Scope, node: gs.Node) -> Rewrite | Skip:
     if dtype not in _SIGNED | _UNSIGNED:
         return Skip(node, f"ONNX has no Mod of {TensorProto.DataType.Name(dtype)}")
     return _of_integers(scope, node, dtype, divisor, follows_divisor=not fmod)
+
+
+def _is_defined(op: str, opset: int, dtype: int) -> bool:
+    """Whether ONNX lets an op compute numbers of a type."""
+    given = onnx.defs.get_schema(op, opset, "").inputs[0].types
+    name = onnx.helper.tensor_dtype_to_string(dtype).removeprefix("TensorProto.").lower()
+    return f"tensor({name})" in given
 
 
 def _of_integers(

@@ -188,6 +188,11 @@ def test_types_that_the_target_does_not_take() -> None:
     assert skip_reasons(PASS, mod(np.int32), target="trt-8.5") == []
 
 
+def test_types_that_onnx_does_not_divide_in_an_older_operator_set() -> None:
+    (reason,) = skip_reasons(PASS, mod(np.int8))
+    assert reason == "ONNX has no Div of INT8 in operator set 13"
+
+
 def test_unsigned_integers_where_they_are_wanted() -> None:
     always = ReplaceMod(everywhere=True)
     (reason,) = skip_reasons(always, mod(np.uint64), target="trt-10.0")
