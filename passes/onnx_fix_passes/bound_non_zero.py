@@ -56,7 +56,7 @@ class BoundNonZero(Pass):
         of up to 2**24 elements, and an engine must not compute them in FP16 (``--fp16`` of trtexec
         may). A mask without any element has nothing that padding could be gathered from. Where
         the target's TopK is limited to less than K, every element is compared with 1 to K instead.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.EXPAND

@@ -52,7 +52,7 @@ class CarryIntegersAsFloats(Pass):
     Exact:
         Yes: FP32 holds every integer of 16 bits. Left alone: floats that may be fractions or
         out of range, ops that compute, and the Cast in front of an output of the network.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.CLEAN

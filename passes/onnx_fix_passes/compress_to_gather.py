@@ -26,7 +26,7 @@ class CompressToGather(Pass):
         y = Gather <axis = 1> (x, i)
     Without an axis x is flattened first.
     Exact: yes.
-    Since: 0.2
+    Since: 0.1
     """
 
     # Before the passes that follow what a NonZero finds.

@@ -48,7 +48,7 @@ class ExpandContribQuantized(Pass):
         table, so that a number in the middle between two levels may go to the other one. Left
         alone: pooling with the channels last, a Softmax of another operator set along an inner
         axis, operator sets below 10, other ops of the domain.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE

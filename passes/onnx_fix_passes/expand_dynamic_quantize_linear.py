@@ -32,7 +32,7 @@ class ExpandDynamicQuantizeLinear(Pass):
         Yes: the steps are those of the definition, and of onnxruntime. Where all numbers are zero
         the definition divides 0 by 0, and the scale is the 1 that onnxruntime gives. What is then
         cast to floats again is carried as floats by carry-integers-as-floats.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE

@@ -59,7 +59,7 @@ class ExpandFunctions(Pass):
         an op that the target has no importer for, no pass replaces and ONNX gives no body for, or
         with axes that it does not read; reductions, AffineGrid, Clip, Range, Softplus, Softmax and
         LogSoftmax, which a body would not make better.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE

@@ -55,7 +55,7 @@ class ExpandIntegerProducts(Pass):
         QLinear ops are rounding only: ONNX does not say in what order scales are multiplied; rule 2
         multiplies them as onnxruntime does and gives its numbers. Left alone: formats of floats;
         zero points or scales of unknown type or rank.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE

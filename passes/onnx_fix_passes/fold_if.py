@@ -37,7 +37,7 @@ class FoldIf(Pass):
         known what it does. Left alone: an If that the target takes, with all that is in its
         branches, unless another If beside it is not taken; a branch with an If, Loop or Scan that
         stays; nodes with parameters of an enclosing function.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.FOLD

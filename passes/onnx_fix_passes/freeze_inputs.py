@@ -34,7 +34,7 @@ class FreezeInputs(ModelPass):
 
     Exact: no. The model has fewer inputs, and computes what the original does where it is given
         these values, which is how it is compared.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.INLINE

@@ -40,7 +40,7 @@ class MoveBools(Pass):
     Exact:
         Yes: true is 1 and false is 0, on the way there and back. Left alone: nodes that the target
         refuses with INT32 as well.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE

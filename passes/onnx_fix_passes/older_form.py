@@ -77,7 +77,7 @@ class OlderForm(Pass):
     Exact:
         Yes, but for training statistics (rounding only). Left alone: what the
         rule cannot write, with its reason.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE

@@ -38,7 +38,7 @@ class QuantizeSymmetrically(Pass):
     Exact:
         Yes. Left alone: tensors that leave the network, or that another op reads or makes; other
         zero points, for which INT8 has no form; what the target does not take as INT8.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE

@@ -37,7 +37,7 @@ class RemoveOptionals(Pass):
     Exact:
         Yes. Left alone: optionals that are inputs or outputs of the model or come from an If or
         Loop; the element of an optional that has none.
-    Since: 0.3
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.FOLD

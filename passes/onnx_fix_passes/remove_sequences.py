@@ -55,7 +55,7 @@ class RemoveSequences(Pass):
         the length is known at run time only. Left alone: sequences that are inputs or outputs of
         the model, are carried by a Loop, or come from an If; run-time positions in sequences of
         tensors of other shapes; splits of run-time sizes.
-    Since: 0.3
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.EXPAND

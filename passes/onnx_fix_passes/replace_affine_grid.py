@@ -36,7 +36,7 @@ class ReplaceAffineGrid(Pass):
         known at run time only, a size of 1 gives -1 as in onnx.reference, which the note says.
         Left alone: align_corners with a constant size of 1, for which onnx.reference, onnxruntime
         and the function body give -1, 1 and NaN; a rank of the grid that is not known.
-    Since: 0.3
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.EXPAND

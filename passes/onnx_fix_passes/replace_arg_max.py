@@ -64,7 +64,7 @@ class ReplaceArgMax(Pass):
     Exact:
         Yes. Left alone: types that the target does not divide; a length known at run time only
         with a negative axis of a tensor of unknown rank.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE

@@ -41,7 +41,7 @@ class ReplaceBitShift(Pass):
     Exact:
         Yes. Left alone: UINT64, whose numbers no signed integers hold, and UINT32 where the target
         holds INT64 in 32 bits.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.EXPAND

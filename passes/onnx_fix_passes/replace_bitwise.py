@@ -45,7 +45,7 @@ class ReplaceBitwise(Pass):
     Exact:
         Yes. Left alone: UINT64; INT64 by rule 3 where the target holds it in 32 bits; unknown
         ranks.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.EXPAND

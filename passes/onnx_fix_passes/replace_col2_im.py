@@ -45,7 +45,7 @@ class ReplaceCol2Im(Pass):
         that is computed at run time chooses between those that the known shapes allow. Left alone:
         an image_shape that is computed at run time and that no known shape tells; more than four
         possible block shapes; other types.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.EXPAND

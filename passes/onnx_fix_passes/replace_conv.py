@@ -36,7 +36,7 @@ class ReplaceConv(Pass):
         dynamic. Left alone: channels or a kernel of unknown size; pads that go by unknown sizes
         (SAME with strides; output_shape), or that runtimes do not agree on; weights of a quantized
         network, which the target takes from DequantizeLinear.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE

@@ -42,7 +42,7 @@ class ReplaceCumProd(Pass):
         y = Concat (a, d, Mul (d, c))
     Exact:
         Yes. Left alone: unknown ranks, and lengths that are not known or greater.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE

@@ -36,7 +36,7 @@ class ReplaceDeformConv(Pass):
         part of the batch; batch and spatial sizes may be dynamic. Where the target lacks
         GridSample, the pass that replaces it goes on from here. Left alone: weights of unknown
         shape; unknown element types.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.EXPAND

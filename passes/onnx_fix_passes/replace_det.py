@@ -33,7 +33,7 @@ class ReplaceDet(Pass):
         y = Sub (Gather <axis = -1> (p, 0), Gather <axis = -1> (p, 1))
     Exact:
         Rounding only. Left alone: matrices of more than three rows, or of a size that is not known.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE

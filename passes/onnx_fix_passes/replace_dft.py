@@ -31,7 +31,7 @@ class ReplaceDft(Pass):
         axis of unknown size; a dft_length that is computed at run time and that no known shape
         tells; data of which it is not known whether they are complex; matrices of more than 2^22
         elements, such as that of a transform of 4096.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.EXPAND

@@ -29,7 +29,7 @@ class ReplaceEyeLike(Pass):
         columns = Range (0, width, 1)
         y = Cast (Equal (columns, Add (rows, 1)))
     Exact: yes.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE

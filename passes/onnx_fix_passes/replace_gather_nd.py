@@ -44,7 +44,7 @@ class ReplaceGatherND(Pass):
         Yes. Left alone: data or indices of unknown rank; indices whose last size is not known;
         several dims behind the indexed ones of which one but the first may be 0; data of 2**31
         elements or more where the target computes in INT32.
-    Since: 0.2
+    Since: 0.1
     """
 
     name: ClassVar[str] = "replace-gather-nd"

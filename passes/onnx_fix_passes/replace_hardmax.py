@@ -33,7 +33,7 @@ class ReplaceHardmax(Pass):
     Exact:
         Yes: of several greatest elements the first is taken. Runtimes do not agree on NaN. Left
         alone: an unknown rank or element type.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE

@@ -32,7 +32,7 @@ class ReplaceInstanceNormalization(Pass):
     Exact:
         Rounding only. The definition computes half precision in float32. Left alone: an unknown
         rank or element type.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE

@@ -38,7 +38,7 @@ class ReplaceIsInf(Pass):
     Exact:
         Yes; a NaN is no infinity. Halves that the target does not compare go through float32.
         Left alone: other element types that it does not compare.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE

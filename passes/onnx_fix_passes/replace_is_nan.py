@@ -27,7 +27,7 @@ class ReplaceIsNaN(Pass):
     Exact:
         Yes. Halves that the target does not compare go through float32, which holds each of them.
         Left alone: other element types that it does not compare.
-    Since: 0.2
+    Since: 0.1
     """
 
     name: ClassVar[str] = "replace-is-nan"

@@ -36,7 +36,7 @@ class ReplaceMaxUnpool(Pass):
     Exact:
         Yes, where no two indices are the same (runtimes do not agree on those). Left alone: an
         unknown rank.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE

@@ -55,7 +55,7 @@ class ReplaceMod(Pass):
     Exact:
         Yes; what a division by 0 gives is nobody's promise. Left alone: other floats, because
         ``x - trunc(x / y) * y`` rounds, and is off by as much as y once the quotient is large.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE

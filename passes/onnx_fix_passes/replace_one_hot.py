@@ -32,7 +32,7 @@ class ReplaceOneHot(Pass):
     Exact:
         Yes; a depth from a floating-point input is the size that is stated of the output, which the
         note says. Left alone: an unknown rank.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE

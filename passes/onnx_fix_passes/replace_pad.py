@@ -49,7 +49,7 @@ class ReplacePad(Pass):
         Yes, for axes that have elements: a padded axis of size 0 known at run time only fails, and
         the rewrite says so. Left alone: other modes; unknown ranks; axes known at run time only; a
         reflection further than the tensor is long.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE

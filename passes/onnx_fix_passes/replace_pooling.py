@@ -53,7 +53,7 @@ class ReplacePooling(Pass):
         sizes that are not known; averages and norms with strides along an axis that may be shorter
         than a window; and SAME_UPPER and SAME_LOWER with dilations, on which runtimes do
         not agree.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE

@@ -52,7 +52,7 @@ class ReplacePow(Pass):
         Integers are, as far as the power is in range. Floats: rounding only; an exponent computed
         at run time is rounded beyond 2**24, and the rewrite says so. Left alone: a base of integers
         with an exponent of floats, whose power a float gives too small by one at times.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.EXPAND

@@ -61,7 +61,7 @@ class ReplaceQuantizeLinear(Pass):
         Yes with FP32 scales: the steps are those of the definition, and integers of up to 16 bits
         are exact in FP32. With FP16 or BF16 rounding only: the division is done in FP32, as by
         onnxruntime. Left alone: formats of floats (FP8, FP4); blocks along an axis of unknown size.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE

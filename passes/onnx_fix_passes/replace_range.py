@@ -57,7 +57,7 @@ class ReplaceRange(Pass):
         multiplied out. Both run through the same exact numbers then, and have as many. Rule 2:
         rounding only, as runtimes may add the steps up. Left alone: bounds that rest on fractions
         known at run time only, whose number of elements integers do not give.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE

@@ -51,7 +51,7 @@ class ReplaceResize(Pass):
         ``exclude_outside`` with lengths or sizes known at run time only, where rule 1 does not hold
         for all of them; a scaled length that is no whole number with corners aligned, where
         runtimes differ.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE

@@ -41,7 +41,7 @@ class ReplaceRoiAlign(Pass):
         computed in float32. Images, boxes and the batch may be of dynamic size. Left alone: a
         sampling_ratio of 0, with which the number of samples goes by the size of each box; unknown
         element types.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.EXPAND

@@ -27,7 +27,7 @@ class ReplaceRound(Pass):
         up = Or (Greater (above, 0.5), And (Not (Less (above, 0.5)), odd))
         y = Add (f, Cast (up)), with the sign of x
     Exact: yes. Every step is; infinities and NaN stay.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE

@@ -69,7 +69,7 @@ class ReplaceScatterElements(Pass):
         times M times A numbers (M times A where the rows are alike). Left alone: more numbers
         than ``limit``; shapes of unknown rank; an axis that is a parameter of the enclosing
         function; element types that are not taken in Where, even as INT32.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE

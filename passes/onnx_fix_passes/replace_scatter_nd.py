@@ -68,7 +68,7 @@ class ReplaceScatterND(Pass):
         times A times B numbers (with a reduction: times C). Left alone: more numbers than
         ``limit``; data or indices of unknown rank; an unknown number of indexed dims; element
         types that are not taken in Where, even as INT32.
-    Since: 0.2
+    Since: 0.1
     """
 
     name: ClassVar[str] = "replace-scatter-nd"

@@ -29,7 +29,7 @@ class ReplaceSign(Pass):
         rest = Where (Less (x, 0), -1, x)
         y = Where (Greater (x, 0), 1, rest)
     Exact: yes, NaN stays too.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE

@@ -27,7 +27,7 @@ class ReplaceStft(Pass):
         float64, take the frames one by one (Gather), times the window, in a MatMul. Left alone: a
         frame_step or frame_length that is computed at run time, where the known shapes allow more
         than one; kernels of more than 2^22 elements.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.EXPAND

@@ -30,7 +30,7 @@ class ReplaceTensorScatter(Pass):
         y = ScatterElements (cache, places, update)
     Exact:
         Yes. Left alone: an unknown rank, the batch axis.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE

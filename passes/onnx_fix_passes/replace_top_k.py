@@ -51,7 +51,7 @@ class ReplaceTopK(Pass):
         seen to hold no infinity (Sigmoid, Softmax, Clip). Rows with NaNs have no order in ONNX.
         Left alone: a run-time K without a bound; integers of a dynamic length; ``sorted = 0`` in
         rules 2 (but for a K that folds), 3 and 4, since there is no order to compare with.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE

@@ -22,7 +22,7 @@ class ReplaceXor(Pass):
         both = And (a, b)
         y = And (one, Not (both))
     Exact: yes.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE

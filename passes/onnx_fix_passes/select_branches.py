@@ -40,12 +40,12 @@ class SelectBranches(Pass):
         y = Where (c, a, b)
     Exact:
         Yes; it takes the time of both branches. Booleans are chosen by And, Or and Not where the
-        target has no Where of them. Left alone: an If that the target takes, and a long
-        one that it may take; outputs of which it is
-        not known that they have the same shape; branches with an op that fails for some values or
-        sizes (a Gather at a computed place, a division of integers, a Reshape to computed sizes,
-        dims that may not fit), with an If, Loop or Scan that stays, random numbers, or sequences.
-    Since: 0.3
+        target has no Where of them. Left alone: an If that the target takes, and a long one that it
+        may take; outputs of which it is not known that they have the same shape; branches with an
+        op that fails for some values or sizes (a Gather at a computed place, a division of
+        integers, a Reshape to computed sizes, dims that may not fit), with an If, Loop or Scan that
+        stays, random numbers, or sequences.
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE

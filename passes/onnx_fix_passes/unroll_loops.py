@@ -51,7 +51,7 @@ class UnrollLoops(Pass):
         time only; more rounds than ``limit``, or more nodes than ``limit_nodes``; random numbers;
         parameters of an enclosing function; a loop without a round whose outputs are of unknown
         sizes.
-    Since: 0.3
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.EXPAND

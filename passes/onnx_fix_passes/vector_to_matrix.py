@@ -28,7 +28,7 @@ class VectorToMatrix(Pass):
         y = Squeeze (rows, -2)
     Exact:
         Yes. Left alone: a stack of unknown rank.
-    Since: 0.2
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.DECOMPOSE

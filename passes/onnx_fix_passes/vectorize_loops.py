@@ -48,7 +48,7 @@ class VectorizeLoops(Pass):
         take the place of sums one by one. Left alone: a loop that the target takes; other states,
         conditions that the body computes, other ops in the body, axes other than the first, and
         reversed directions.
-    Since: 0.3
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.EXPAND

@@ -66,7 +66,7 @@ class WidenTypes(ModelPass):
         computed in FLOAT rounds less. DOUBLE computed in FLOAT rounds more, so it is done where an
         option asks for it only. Left alone: INT64 as the carrier where the target computes it as
         INT32; rounding to FLOAT8E8M0; quantization and products of 8-bit integers.
-    Since: 0.3
+    Since: 0.1
     """
 
     stage: ClassVar[Stage] = Stage.EXPAND
