@@ -12,25 +12,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from onnx_fix.scope import Scope, attribute, is_standard
+from onnx_fix_passes._uniform import REARRANGING
 
-MOVES = frozenset(
-    {
-        "Expand",
-        "Flatten",
-        "Gather",
-        "GatherElements",
-        "GatherND",
-        "Identity",
-        "MaxPool",
-        "Reshape",
-        "Slice",
-        "Split",
-        "Squeeze",
-        "Tile",
-        "Transpose",
-        "Unsqueeze",
-    }
-)
+MOVES = REARRANGING | {"MaxPool"}
 """Ops whose first input is of the type of the outputs, which hold elements of it alone."""
 
 _ROUNDING = frozenset({"Ceil", "Floor", "Round"})

@@ -20,7 +20,6 @@ FLOAT = int(TensorProto.FLOAT)
 INT8, UINT8 = int(TensorProto.INT8), int(TensorProto.UINT8)
 FLOATS = frozenset({FLOAT, int(TensorProto.FLOAT16), int(TensorProto.BFLOAT16)})
 EIGHT = frozenset({INT8, UINT8})
-SIXTEEN = frozenset({int(TensorProto.INT16), int(TensorProto.UINT16)})
 EXACT_BELOW = 1 << 24
 """Every integer up to this one is a float32."""
 

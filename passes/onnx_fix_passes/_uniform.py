@@ -12,7 +12,7 @@ from onnx_fix.scope import Scope, attribute, has_unresolved, is_standard
 _DEPTH = 32
 """How many nodes are followed upwards; exporters write chains of at most a handful."""
 
-_REARRANGING = frozenset(
+REARRANGING = frozenset(
     {
         "Expand",
         "Flatten",
@@ -53,7 +53,7 @@ def uniform_value(scope: Scope, tensor: gs.Tensor, depth: int = _DEPTH) -> np.ge
         return None
     if node.op == "ConstantOfShape":
         return _fill(scope, node)
-    if node.op in _REARRANGING:
+    if node.op in REARRANGING:
         return uniform_value(scope, node.inputs[0], depth - 1)
     if node.op == "Cast":
         return _cast(node, uniform_value(scope, node.inputs[0], depth - 1))
