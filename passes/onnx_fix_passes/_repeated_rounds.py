@@ -38,27 +38,31 @@ class Held:
 
 @dataclass(frozen=True)
 class Plan:
-    """How the body of a Loop is changed.
+    """How a Loop is changed.
 
-    ``ends`` is False where the body never ends the loop. ``counter`` is the rank of the number of
-    the round, None where the body does not read it.
+    ``ends`` is False where the body never ends the loop, ``scalar`` says whether the condition
+    that it computes is one. ``counter`` is the rank of the number of the round, None where the body
+    does not read it. With ``cut`` the trip count is put in the place of the one that there was.
     """
 
     trips: int | None
+    cut: bool
     ends: bool
-    scalar: bool
-    counter: int | None
-    held: tuple[Held, ...]
+    scalar: bool = True
+    counter: int | None = None
+    held: tuple[Held, ...] = ()
 
 
-def plan_for(scope: Scope, node: gs.Node, values: ShapeValues, most: int) -> Plan:
+def plan_for(scope: Scope, node: gs.Node, values: ShapeValues, most: int, cut: int) -> Plan:
     """How a Loop is changed so that rounds after its end do no harm.
+
+    A trip count that is missing, or more than ``most``, becomes ``cut`` where that is not 0.
 
     Raises:
         Unresolved: it cannot be; the message says why.
     """
     _check_place(scope)
-    trips = _trips(scope, node, values, most)
+    trips, is_cut = _trips(scope, node, values, most, cut)
     alone = isolated(scope, node, values)
     body = next((a.g for a in alone.proto.attribute if a.name == "body"), None)
     if body is None or len(body.input) < 2 or not body.output:
@@ -72,17 +76,23 @@ def plan_for(scope: Scope, node: gs.Node, values: ShapeValues, most: int) -> Pla
                 "ends the loop; write into a tensor of the final size instead"
             )
     kinds = [_kind(scope, first, k) for k, first in enumerate(firsts)]
-    count = rank_inside(body, 0, scope.shape(node.inputs[0]))
+    given = scope.shape(node.inputs[0]) if node.inputs and node.inputs[0].name else ()
+    if given is None and _declared(body.input[0]) is None:
+        raise Unresolved("the rank of its trip count is not known")
+    count = rank_inside(body, 0, given)
     folding = _folding(scope, alone, body, kinds, count)
     condition = folding.name(body.output[0].name)
     known = folding.constants.get(condition)
     if condition == body.input[1].name or (known is not None and bool(known.all())):
-        return Plan(trips, False, True, None, ())
+        if is_cut:
+            raise Unresolved("its body never ends it")
+        return Plan(trips, is_cut, ends=False)
     used = {name for inner in body.node for name in reads(inner)}
     used.update(value.name for value in body.output)
     held = tuple(_held(scope, node, body, folding, kinds, used))
     return Plan(
         trips=trips,
+        cut=is_cut,
         ends=True,
         scalar=_rank(folding, body.output[0]) == 0,
         counter=count if body.input[0].name in used else None,
@@ -100,22 +110,31 @@ def _check_place(scope: Scope) -> None:
         raise Unresolved(f"operator set {scope.opset} has no Where; raise the operator set")
 
 
-def _trips(scope: Scope, node: gs.Node, values: ShapeValues, most: int) -> int | None:
+def _trips(
+    scope: Scope, node: gs.Node, values: ShapeValues, most: int, cut: int
+) -> tuple[int | None, bool]:
+    """How many rounds a loop makes where that is known, and whether it is cut there."""
     if not node.inputs or not node.inputs[0].name:
+        if cut:
+            return cut, True
         raise Unresolved(
-            "it has no trip count, so it would never end; give it the most rounds there can be"
+            "it has no trip count, so it would never end; give it the most rounds there can be, or "
+            "name them in the option most_rounds"
         )
     trips = node.inputs[0]
     known = scope.folded(trips)
     found = known.reshape(-1).tolist() if known is not None else values.numbers(trips)
     if found is None or len(found) != 1:
-        return None
+        return None, False
     if found[0] > most:
+        if cut:
+            return cut, True
         raise Unresolved(
             f"it would make all {found[0]} rounds of its trip count '{trips.name}'; give it the "
-            f"most rounds there can be, or raise max_rounds, which is {most}"
+            "most rounds there can be, or name them in the option most_rounds (max_rounds is "
+            f"{most})"
         )
-    return int(found[0])
+    return int(found[0]), False
 
 
 def _check_repeatable(body: GraphProto) -> None:
@@ -295,6 +314,9 @@ def write(
     if not proto.input[1:2] or not proto.input[1]:
         first = outside.const(np.ones((1,) * rank_inside(body, 1, ())), TensorProto.BOOL)
         proto.input[1:2] = [first]
+    if plan.cut:
+        shape = (1,) * (plan.counter or 0)
+        proto.input[0] = outside.const(np.full(shape, plan.trips), TensorProto.INT64)
     states = len(proto.input) - 2
     del body.output[1 + states :]
     del proto.output[states:]

@@ -9,7 +9,17 @@ from typing import ClassVar
 import onnx_graphsurgeon as gs
 from onnx import GraphProto, ModelProto, NodeProto
 
-from onnx_fix.contract import Mends, ModelPass, New, Rewrite, Skip, Skipped, Stage, Transformed
+from onnx_fix.contract import (
+    Exactness,
+    Mends,
+    ModelPass,
+    New,
+    Rewrite,
+    Skip,
+    Skipped,
+    Stage,
+    Transformed,
+)
 from onnx_fix.model import Model
 from onnx_fix.scope import Scope, node_label
 from onnx_fix.target import Target
@@ -49,8 +59,8 @@ class FreezeFinishedLoops(ModelPass):
         y, z = Loop (n, c, x, x) <body = (i, p, r, a) => (o, b, k) {
             b = Neg (a)  q = Not (p)  k = Where (q, b, a)  o = Identity (p) }>
     Exact:
-        Yes; the loop always takes the time of all its rounds. Booleans are kept by And, Or and Not.
-        Left alone: a loop that the target takes; one without
+        Yes, unless ``most_rounds`` is given; the loop always takes the time of all its rounds.
+        Booleans are kept by And, Or and Not. Left alone: a loop that the target takes; one without
         a trip count, or with one of more than ``max_rounds``; outputs that are stacked over the
         rounds; states of which it is not known that they keep their shape; random numbers and ops
         of other domains in the body; loops in local functions.
@@ -68,6 +78,10 @@ class FreezeFinishedLoops(ModelPass):
 
     max_rounds: int = 4096
     """Most rounds of a loop whose trip count is known; it always makes all of them."""
+
+    most_rounds: int = 0
+    """Trip count of a loop that has none, or one of more than ``max_rounds``; 0 leaves such a loop
+    alone. A loop that needs more rounds is cut off there, which is another function."""
 
     everywhere: bool = False
     """Also change loops that the target takes."""
@@ -103,7 +117,14 @@ class FreezeFinishedLoops(ModelPass):
         plans = self._plans(view)
         if plans.found:
             _Edit(view, proto, plans.found, self.name).graph(view.main, proto.graph)
-        return Transformed(proto, tuple(plans.lines), tuple(plans.skipped))
+        cut = any(plan.cut for plan in plans.found.values())
+        return Transformed(
+            proto,
+            tuple(plans.lines),
+            tuple(plans.skipped),
+            Exactness.CONTRACT if cut else Exactness.EXACT,
+            asked_by="most_rounds" if cut else None,
+        )
 
     def _plans(self, model: Model) -> _Plans:
         plans = _Plans()
@@ -127,7 +148,7 @@ class FreezeFinishedLoops(ModelPass):
     def _plan(self, scope: Scope, node: gs.Node) -> Plan | str:
         values = scope.model.shape_values(scope)
         try:
-            return plan_for(scope, node, values, self.max_rounds)
+            return plan_for(scope, node, values, self.max_rounds, self.most_rounds)
         except Unresolved as why:
             return str(why)
 
@@ -156,6 +177,11 @@ def _line(scope: Scope, node: gs.Node, plan: Plan) -> str:
     where = f"'{label}' in {scope.path}" if scope.path else f"'{label}'"
     if not plan.ends:
         return f"Loop {where}: its body never ends it, and now says so"
+    if plan.cut:
+        return (
+            f"Loop {where} makes {plan.trips} rounds and no more; those after its end repeat the "
+            "last one"
+        )
     count = f"the trip count '{node.inputs[0].name}'" if plan.trips is None else f"{plan.trips}"
     return f"Loop {where} makes all rounds ({count}); those after its end repeat the last one"
 
@@ -169,7 +195,7 @@ class _Edit:
         self._model = model
         self._plans = plans
         self._pass_name = pass_name
-        self._names = Names(_taken(proto.graph))
+        self._names = Names.of(proto.graph)
 
     def graph(self, scope: Scope, graph: GraphProto) -> None:
         """Change the loops of a graph, and those inside it."""
@@ -185,15 +211,3 @@ class _Edit:
         nodes = [NodeProto.FromString(node.SerializeToString()) for node in steps.all()]
         del graph.node[:]
         graph.node.extend(nodes)
-
-
-def _taken(graph: GraphProto) -> set[str]:
-    """Every name of a tensor or node."""
-    found = {v.name for v in (*graph.input, *graph.output)}
-    found.update(t.name for t in graph.initializer)
-    found.update(s.values.name for s in graph.sparse_initializer)
-    for node in graph.node:
-        found.update((node.name, *node.output))
-        for inner in graphs_of(node):
-            found |= _taken(inner)
-    return found
