@@ -8,6 +8,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from onnx import TensorProto
 
+from onnx_fix.contract import Port
 from onnx_fix.emit import Emitter
 from onnx_fix.scope import Scope, attribute, has_unresolved
 from onnx_fix_passes._compaction import FLOAT, LONGEST, Compact, Padding, first_places, form
@@ -17,8 +18,8 @@ _STORED = 2**12
 _LOWEST = np.float32(np.finfo(np.float32).min)
 _INT64 = int(TensorProto.INT64)
 _NAMED = ("keys", "compare")
-MOST_ROUNDS = 64
-"""Rounds are written one after the other."""
+_WRITTEN = 8
+"""Up to this many rounds are written one after the other, more as a Loop."""
 
 
 def given(node: gs.Node, place: int) -> gs.Tensor | None:
@@ -42,6 +43,18 @@ def sizes(scope: Scope, node: gs.Node) -> tuple[int | None, int | None, int | No
     boxes, scores = scope.shape(node.inputs[0]) or (None,) * 3, scope.shape(node.inputs[1])
     pairs = zip((boxes[0], None, boxes[1]), scores or (None,) * 3, strict=True)
     batch, classes, count = (next((d for d in p if isinstance(d, int)), None) for p in pairs)
+    return batch, classes, count
+
+
+def _dims(scope: Scope, node: gs.Node) -> tuple[int | str, int | str, int | str]:
+    """The same with the symbols of those that are not known."""
+    known, scores = sizes(scope, node), scope.shape(node.inputs[1]) or (None,) * 3
+    label = node.outputs[0].name
+    named = (f"{label}_batch", f"{label}_classes", f"{label}_boxes")
+    batch, classes, count = (
+        n if n is not None else d if isinstance(d, str) else name
+        for n, d, name in zip(known, scores, named, strict=True)
+    )
     return batch, classes, count
 
 
@@ -82,12 +95,6 @@ def obstacle(scope: Scope, node: gs.Node, most: int) -> str:
         return "numbering its boxes needs Range: export with operator set 11"
     if count is not None and count > LONGEST:
         return f"it has {count} boxes, and float32 tells {LONGEST} of them apart"
-    many = rounds(scope, node, most)
-    if many > MOST_ROUNDS:
-        return (
-            f"up to {many} boxes of a class are kept, one round each, and {MOST_ROUNDS} rounds are "
-            "written: ask for less, or let the network keep fewer"
-        )
     found = form(scope, most, _length(scope, node, most))
     return "" if found in _NAMED else found
 
@@ -109,7 +116,10 @@ def select(scope: Scope, e: Emitter, node: gs.Node, most: int, padding: Padding)
     """The first ``most`` rows of a NonMaxSuppression: (most, 3), which are valid, how many."""
     state, boxes = _start(scope, e, node)
     many = rounds(scope, node, most)
-    bests, numbers = _unrolled(e, state, boxes, many)
+    if many <= _WRITTEN:
+        bests, numbers = _unrolled(e, state, boxes, many)
+    else:
+        bests, numbers = _looped(e, state, boxes, many, _dims(scope, node))
     chosen: gs.Tensor = e("Greater", bests, boxes.out)
     limit = given(node, 2)
     if limit is not None and per_class(scope, node) is None:
@@ -218,6 +228,31 @@ def _unrolled(
         if k + 1 < many:
             state = _suppressed(e, state, boxes, number, places)
     return e.concat(bests, 2), e.concat(numbers, 2)
+
+
+def _looped(
+    e: Emitter,
+    state: gs.Tensor,
+    boxes: _Boxes,
+    many: int,
+    dims: tuple[int | str, int | str, int | str],
+) -> tuple[gs.Tensor, gs.Tensor]:
+    """The same of a Loop that ends after a number of rounds that is known.
+
+    The state has the same shape before and after a round, so its sizes are named.
+    """
+    batch, classes, count = dims
+    whole, single = (batch, classes, 1, count), (batch, classes, 1, 1)
+    scores = Port(gs.Variable("scores"), FLOAT, whole)
+
+    def one(inner: Emitter) -> tuple[list[Port], list[Port]]:
+        best, number, places = _best(inner, scores.tensor, boxes)
+        left = _suppressed(inner, scores.tensor, boxes, number, places)
+        return [Port(left, FLOAT, whole)], [Port(t, FLOAT, single) for t in (best, number)]
+
+    _, bests, numbers = e.loop(many, [(state, scores)], one)
+    first, second = (e.squeeze(e.transpose(t, [1, 2, 0, 3, 4]), [4]) for t in (bests, numbers))
+    return first, second
 
 
 def _batch_and_class(
