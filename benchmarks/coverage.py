@@ -57,8 +57,8 @@ TARGETS = ("trt-7.2", "trt-8.2", "trt-8.6", "trt-10.3", "rtx-1.7")
 LIVE = "rtx-1.7"
 VALUES = {"ready": "taken", "blocked": "refused", "not certain": "not certain"}
 CHUNK = 16
-BOUNDED = {"NonMaxSuppression": 0, "NonZero": 1}
-"""Ops whose result has as many rows as the data says, and along which axis."""
+BOUNDED = {"Compress": 0, "NonMaxSuppression": 0, "NonZero": 1}
+"""Ops whose result has as many rows as the data says, and along which axis by default."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,8 @@ def bounds(test: Any, fixed: FixResult) -> dict[str, int]:
     node = next((n for n in test.model.graph.node if n.op_type in BOUNDED), None)
     if node is None or not recorded:
         return {}
-    most = max(value.shape[BOUNDED[node.op_type]] for value in recorded)
+    axis = next((a.i for a in node.attribute if a.name == "axis"), BOUNDED[node.op_type])
+    most = max(value.shape[axis] for value in recorded)
     return {"*": most} if most else {}
 
 
