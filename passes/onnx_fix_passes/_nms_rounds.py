@@ -95,7 +95,10 @@ def obstacle(scope: Scope, node: gs.Node, most: int) -> str:
         return "numbering its boxes needs Range: export with operator set 11"
     if count is not None and count > LONGEST:
         return f"it has {count} boxes, and float32 tells {LONGEST} of them apart"
-    found = form(scope, most, _length(scope, node, most))
+    length = _length(scope, node, most)
+    if length is not None and length > LONGEST:
+        return f"it has room for {length} rows, and float32 tells {LONGEST} of them apart"
+    found = form(scope, most, length)
     return "" if found in _NAMED else found
 
 

@@ -30,9 +30,10 @@ class ReplaceNms(Pass):
 
     A round chooses the best box of every class of every batch, the first of those that are equal,
     and takes away what overlaps it. There are as many rounds as a class may keep boxes: the least
-    of K, of max_output_boxes_per_class and of the number of boxes. What follows the result is
-    padding, and so is what is computed from it; a NonZero of a mask along the rows is bounded with
-    them. The model gets an output, an int64 scalar, that says how many boxes are kept, K at most.
+    of K, of max_output_boxes_per_class and of the number of boxes; more than eight are a Loop.
+    What follows the result is padding, and so is what is computed from it; a NonZero of a mask
+    along the rows is bounded with them. The model gets an output, an int64 scalar, that says how
+    many boxes are kept, K at most.
 
     A node that keeps no box whatever the data (its third input is missing or 0) is an empty
     constant, which needs no option.
@@ -41,7 +42,8 @@ class ReplaceNms(Pass):
         in the same order; where more are kept the first K are there. Boxes are compared as
         onnxruntime compares them, operation by operation. Scores that are no number are never
         chosen where there is a score threshold; without one they, and those of minus infinity,
-        rank with the lowest float32. Needs float32: an engine must not compute it in FP16.
+        rank with the lowest float32. Sizes that are known at run time only must not be 0 there, for
+        padding has to be some box. Needs float32: an engine must not compute it in FP16.
     Since: 0.1
     """
 

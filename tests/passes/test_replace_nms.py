@@ -18,7 +18,7 @@ from onnx.backend.test.case.test_case import TestCase
 import onnx_fix
 from onnx_fix.check import check
 from onnx_fix.contract import Exactness
-from onnx_fix.testing import as_proto, ops, run_model, run_pass, skip_reasons
+from onnx_fix.testing import as_proto, ops, run_model, run_pass, run_reference, skip_reasons
 from onnx_fix_passes.bound_non_zero import BoundNonZero
 from onnx_fix_passes.replace_nms import ReplaceNms
 
@@ -144,6 +144,75 @@ def test_any_boxes(
         assert found["y"].shape == (keep, 3)
         np.testing.assert_array_equal(found["y"][:, :2], 0)
         assert np.all((found["y"][:, 2] >= 0) & (found["y"][:, 2] < sizes[2]))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**16),
+    sizes=st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 12)),
+    center=st.integers(0, 1),
+    keep=st.integers(1, 8),
+    kind=st.sampled_from(["grid", "wide", "narrow"]),
+)
+def test_the_reference_says_the_same(
+    seed: int, sizes: tuple[int, int, int], center: int, keep: int, kind: str
+) -> None:
+    """Of inputs with one element, which alone onnx.reference reads, and with rounds written out: it
+    joins what a Loop gathers along an axis that is there, where onnxruntime makes a new one."""
+    before = as_proto(model("B,C,N", -1, -1, -1, center=center))
+    rng = np.random.default_rng(seed)
+    feeds = boxes_of(rng, *sizes, kind) | {
+        "m": np.asarray([rng.integers(0, 13)], np.int64),
+        "i": np.asarray([rng.integers(0, 5) / 4], np.float32),
+        "t": np.asarray([rng.integers(-2, 3) / 4], np.float32),
+    }
+    (want,) = run_reference(before, feeds)
+    made, _ = run_pass(bound(keep, "zero"), before)
+    with np.errstate(invalid="ignore"):
+        rows, count = run_reference(made, feeds)
+    np.testing.assert_array_equal(rows, padded(want, keep, "zero"))
+    assert int(count) == min(len(want), keep)
+
+
+@pytest.mark.parametrize("dims", ["1,3,300", "B,C,N", "2,C,N", "B,3,300"])
+def test_many_rounds_are_a_loop(dims: str) -> None:
+    rng = np.random.default_rng(9)
+    sizes = (2 if dims[0] in "2B" else 1, 3, 300)
+    feeds = boxes_of(rng, *sizes, "wide")
+    feeds["b"][..., :2] *= 3
+    before = as_proto(model(dims, 40, 0.3, 0.05))
+    (want,) = run_model(before, feeds)
+    assert len(want) > 100
+    for keep in (9, 60, 500):
+        made, _ = run_pass(bound(keep), before)
+        (loop,) = [n for n in made.graph.node if n.op_type == "Loop"]
+        assert len(loop.attribute[0].g.node) < 30 and len(made.graph.node) < 70
+        rows, count = run_model(made, feeds)
+        np.testing.assert_array_equal(rows, padded(want, keep, "repeat-last"))
+        assert int(count) == min(len(want), keep)
+        for target in ("trt-7.0", "trt-7.2", "trt-8.4", "rtx-1.7"):
+            whole = onnx_fix.fix(before, target=target, max_count={"*": keep}, verify=False)
+            assert whole.ok and check(whole.model, target=target).verdict == "ready"
+            assert "Loop" in ops(whole.model)
+
+
+@pytest.mark.parametrize("score", [None, -0.75])
+def test_scores_that_are_no_numbers_or_infinite(score: float | None) -> None:
+    boxes = np.zeros((1, 5, 4), np.float32)
+    boxes[0, :, 0] = np.arange(5) * 2
+    boxes[0, :, 2:] = boxes[0, :, :1] + [1, 1]
+    scores = np.asarray([[[0.5, -np.inf, np.inf, 0.25, 0.5]]], np.float32)
+    before = as_proto(model("1,1,5", 5, 0.5, score))
+    made, _ = run_pass(bound(7, "zero"), before)
+    cases = [scores]
+    if score is not None:
+        cases.append(np.where(scores == 0.25, np.float32(np.nan), scores))
+    for given_scores in cases:
+        feeds = {"b": boxes, "s": given_scores}
+        (want,) = run_model(before, feeds)
+        rows, count = run_model(made, feeds)
+        np.testing.assert_array_equal(rows, padded(want, 7, "zero"))
+        assert int(count) == len(want) > 2
 
 
 def node_tests(node_cases: list[TestCase]) -> list[TestCase]:
@@ -279,6 +348,20 @@ REFUSALS = {
     "number": (
         model(then="z = Shape (y)", out="int64[2] z"),
         "'z' is an output and holds the number of selected elements",
+    ),
+    "rank": (
+        f"{HEAD.format(13)} g (float[1,N,4] b, float[1,1,N] s, int64[R] r) => (int64[K,3] y)"
+        " <int64 m = {3}> { p = Reshape (b, r) y = NonMaxSuppression (p, s, m) }",
+        "its boxes and scores are not known to have three dimensions",
+    ),
+    "type": (
+        f"{HEAD.format(13)} g (float16[1,N,4] b, float16[1,1,N] s) => (int64[K,3] y)"
+        " <int64 m = {3}> { y = NonMaxSuppression (b, s, m) }",
+        "its boxes and scores are not float32",
+    ),
+    "room": (
+        model("9,300000,N", 50),
+        "it has room for 135000000 rows, and float32 tells 16777216 of them apart",
     ),
     "many boxes": (
         model("1,1,20000000"),

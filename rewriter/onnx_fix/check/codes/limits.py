@@ -35,7 +35,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "ONNX gives one row for each box that is kept; the plugin behind this release's "
             "importer gives a fixed number of rows and fills the rest. What reads the result as "
             "if every row counted computes something else, without a message.",
-            "Bound it with --max-count NAME=K, which writes it in other ops with a count of what is "
+            "Bound it with --max-count NAME=K, which writes it in other ops and counts what is "
             "valid, use the EfficientNMS plugin with its count output, or take 8.5 or later.",
         ),
         "imported_as_loop": Code(
