@@ -12,7 +12,7 @@ from pydantic import Field
 
 from onnx_fix.contract import Exactness, Padded, Rewrite, Skip
 from onnx_fix.emit import Emitter
-from onnx_fix.scope import Scope, attribute
+from onnx_fix.scope import Scope, attribute, is_standard
 from onnx_fix.signs import Signs
 from onnx_fix_passes import _nms_rounds as boxes
 from onnx_fix_passes import _non_zero_ends as ends
@@ -20,10 +20,11 @@ from onnx_fix_passes._compaction import Compact, Padding, compact, form, within
 from onnx_fix_passes._non_zero_points import points
 from onnx_fix_passes._padded_rows import Flow
 from onnx_fix_passes._row_sizes import Source
-from onnx_fix_passes._uniform import uniform_value
+from onnx_fix_passes._uniform import REARRANGING, uniform_value
 
 _NAMED = ("keys", "compare")
 _OPS = ("NonZero", "NonMaxSuppression")
+_WHOLE = (TensorProto.INT32, TensorProto.INT64)
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -143,7 +144,7 @@ class _Bounding:
     ) -> gs.Tensor | None:
         """A Gather or GatherND whose padding is in range; None where it is as it stands."""
         data, index = gather.inputs
-        plain = points(scope, index) is not None
+        plain = points(scope, index) is not None or _moved(scope, index)
         below = self._padding == "minus-one"
         if plain and not below:
             return None
@@ -189,6 +190,22 @@ def _has_exact_form(scope: Scope, node: gs.Node) -> bool:
     if scope.folded(mask) is not None or uniform_value(scope, mask) is not None:
         return True
     return not ends.needs_coordinates(scope, node)
+
+
+def _moved(scope: Scope, tensor: gs.Tensor, depth: int = 16) -> bool:
+    """Whether a tensor holds nothing but numbers of rows of a NonMaxSuppression.
+
+    Padding, a row again or zeros, is in range then wherever these are.
+    """
+    node = scope.producer(tensor)
+    if node is None or not is_standard(node) or depth == 0:
+        return False
+    if node.op == "NonMaxSuppression":
+        return True
+    if node.op == "Concat":
+        return all(_moved(scope, t, depth - 1) for t in node.inputs)
+    whole = node.op == "Cast" and attribute(node, "to", int) in _WHOLE
+    return (whole or node.op in REARRANGING) and _moved(scope, node.inputs[0], depth - 1)
 
 
 def _length(flow: Flow, source: Source) -> int | None:

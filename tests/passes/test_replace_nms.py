@@ -251,6 +251,11 @@ CONSUMERS = {
         "  k = Gather <axis = 1> (y, places)  z = GatherND (p, k)",
         "float[K,C] z",
     ),
+    "a place that is computed": (
+        "k = Gather <axis = 1> (y, two)  j = Squeeze (k, ones)  g = Sub (j, two)"
+        "  c = Squeeze (b, zeros)  z = Gather <axis = 0> (c, g)",
+        "float[K,4] z",
+    ),
     "class by number": (
         "k = Gather <axis = 1> (y, one)  z = Cast <to = 1> (k)",
         "float[K,1] z",
@@ -287,7 +292,7 @@ def test_consumers(name: str, padding: str) -> None:
         assert not {"NonMaxSuppression", "NonZero"} & set(ops(made))
         (pad,) = [p for r in results for c in r.changes for p in c.padded]
         assert pad.output == "z"
-        for count in (1, 2, 11):
+        for count in (2, 3, 11):
             feeds = boxes_of(rng, 1, 2, count, "wide")
             want, have = named(before, feeds)["z"], named(made, feeds)
             filled = int(have[pad.counts[0][0]])
@@ -295,6 +300,20 @@ def test_consumers(name: str, padding: str) -> None:
             assert filled == len(want) or (filled < len(want) and full)
             assert len(have["z"]) == pad.counts[0][1] == keep
             np.testing.assert_array_equal(have["z"][:filled], want[:filled])
+
+
+def test_rows_that_are_only_moved_need_no_care() -> None:
+    """A Gather at them stays as it is, unless padding is -1 or places are computed."""
+    for name, padding, kept in (
+        ("boxes", "repeat-last", True),
+        ("boxes", "zero", True),
+        ("scores", "zero", True),
+        ("boxes", "minus-one", False),
+        ("a place that is computed", "zero", False),
+    ):
+        _, results = run_pass(bound(5, padding), consumer(name))
+        (change,) = [c for r in results for c in r.changes]
+        assert (change.old_ops == ("NonMaxSuppression",)) == kept, (name, padding)
 
 
 def test_fix_verifies_what_is_no_padding() -> None:
