@@ -1,4 +1,4 @@
-"""Where the elements of a tensor become sizes, walked forwards through a model."""
+"""Where the elements of a tensor become sizes, and how floats among them are computed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import onnx_graphsurgeon as gs
+from onnx import TensorProto
 
 from onnx_fix.op_names import BROADCASTING, REDUCTIONS
 
@@ -79,6 +80,7 @@ _FIRST = frozenset(
 )
 """Ops whose result is made of the elements of the first input."""
 
+_INTEGERS = frozenset({TensorProto.BOOL, TensorProto.INT32, TensorProto.INT64})
 _SCATTER = frozenset({"ScatterElements", "ScatterND"})
 
 
@@ -113,3 +115,26 @@ def _passes_on(node: gs.Node, tensor: gs.Tensor) -> bool:
     if node.op in _SCATTER:
         return any(t is tensor for t in (node.inputs[0], node.inputs[2]))
     return node.op in _FIRST and node.inputs[0] is tensor
+
+
+def float_ops(scope: Scope, tensor: gs.Tensor) -> frozenset[str]:
+    """The ops that compute a tensor of floats from integers, those that give integers left out.
+
+    ``Constant`` stands for every constant, ``Input`` for an input of the model or of a body.
+    """
+    ops: set[str] = set()
+    left, seen = [tensor], {id(tensor)}
+    while left and len(seen) <= MOST_NODES:
+        current = left.pop()
+        if scope.dtype(current) in _INTEGERS:
+            continue
+        node = scope.producer(current)
+        if scope.constness(current) != "runtime":
+            ops.add("Constant")
+        elif node is None:
+            ops.add("Input")
+        else:
+            ops.add(node.op)
+            left += [t for t in node.inputs if t.name and id(t) not in seen]
+            seen.update(id(t) for t in node.inputs)
+    return frozenset(ops)

@@ -183,9 +183,13 @@ class General:
         if x.constness != "runtime" or x.dtype is None or y.dtype not in _WHOLE:
             return
         use = y.size_use() if NAMES.get(x.dtype) in fact["dtypes"] else None
-        if use is not None:
-            why = f"'{x.name}' is {NAMES[x.dtype]} and decides on a shape: {use}"
-            yield self._finding(node, fact, "build_error", why, x.name)
+        ops = x.float_ops() if use is not None else frozenset()
+        if ops <= set(fact["harmless"]):
+            return
+        if not ops & set(fact["by_unary"]):
+            fact = {**fact, "message": ""}
+        why = f"'{x.name}' is {NAMES[x.dtype]} and decides on a shape: {use}"
+        yield self._finding(node, fact, "build_error", why, x.name)
 
     def _of_tensor(self, node: NodeFacts, tensor: TensorFacts) -> list[Finding]:
         found = []
