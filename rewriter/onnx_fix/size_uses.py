@@ -95,7 +95,7 @@ def size_use(scope: Scope, tensor: gs.Tensor) -> str | None:
         for node in scope.consumers(current):
             if (node.domain or "") not in _STANDARD:
                 continue
-            for place, name in SIZE_INPUTS.get(node.op, {}).items():
+            for place, name in _size_inputs(node).items():
                 if place < len(node.inputs) and node.inputs[place] is current:
                     label = node.name or next((t.name for t in node.outputs if t.name), node.op)
                     return f"{name} of {node.op} '{label}'"
@@ -106,6 +106,13 @@ def size_use(scope: Scope, tensor: gs.Tensor) -> str | None:
                     seen.add(id(output))
                     left.append(output)
     return None
+
+
+def _size_inputs(node: gs.Node) -> Mapping[int, str]:
+    if node.op == "Loop" and len(node.outputs) > len(node.inputs) - 2:
+        # The length of a scan output (NvInfer.h, ILoopOutputLayer::setInput).
+        return {0: "trip count"}
+    return SIZE_INPUTS.get(node.op, {})
 
 
 def _passes_on(node: gs.Node, tensor: gs.Tensor) -> bool:

@@ -273,6 +273,25 @@ def test_bodies() -> None:
             )
 
 
+def test_the_body_of_a_loop() -> None:
+    model = """<ir_version: 10, opset_import: ["" : 17]>
+    main (int64 trips, float[A] x) => (float[K] y) {
+      go = Constant <value = bool {1}> ()
+      y = Loop (trips, go, x) <body = b (int64 i, bool c, float[B] v) => (bool d, float[C] w) {
+        d = Identity (c) s = Shape (v) f = Cast <to = 1> (s) k = Constant <value = float {1.5}> ()
+        m = Mul (f, k) r = Ceil (m) n = Cast <to = 7> (r) w = ConstantOfShape (n) }> }"""
+    fixed, results = run_pass(IntegerShapeArithmetic(), as_proto(model), target="trt-8.2")
+    assert sum(len(r.changes) for r in results) == 1
+    for trips in (0, 1, 4):
+        feed = {"trips": np.asarray(trips), "x": np.zeros(3, np.float32)}
+        assert_same_outputs(as_proto(model), fixed, feed)
+
+
+def test_the_numbers_are_verified_by_fix() -> None:
+    result = fix(as_proto(interpolate(0.5)), target="trt-7.2")
+    assert "integer-shape-arithmetic" in {c.pass_name for c in result.report.changes}
+
+
 # -- refusals --------------------------------------------------------------------------------------
 
 
@@ -311,6 +330,19 @@ def test_refusals(nodes: tuple[str, ...], reason: str) -> None:
             "nothing shows that 'v' is not negative",
         ),
         ("n = Cast <to = 7> (v)", ", float[1] v", "'v' does not come from sizes"),
+        (
+            "f = Cast <to = 1> (s) r = Floor (f) b = Cast <to = 9> (r) n = Cast <to = 7> (b)",
+            "",
+            "it casts to another type than INT32 and INT64",
+        ),
+        (
+            "f = Cast <to = 1> (s) k = Constant <value = float {0.5}> () m = Mul (f, k) "
+            "q = Concat <axis = 0> (m, f) w = Constant <value = float[2] {1.0, 2.0}> () "
+            "p = Mul (q, w) z = Constant <value = int64[1] {0}> () h = Gather (p, z) "
+            "n = Cast <to = 7> (h)",
+            "",
+            "Concat gives numbers that are not whole to several constants",
+        ),
         (
             "f = Cast <to = 16> (s) r = Floor (f) n = Cast <to = 7> (r)",
             "",

@@ -86,6 +86,17 @@ def test_a_float_input_of_the_network() -> None:
     assert finding.tensor == "v"
 
 
+@pytest.mark.parametrize(("scans", "told"), [(True, 1), (False, 0)])
+def test_the_trip_count_is_the_length_of_scan_outputs(scans: bool, told: int) -> None:
+    given, made, more = ("s0", "s1", ", a") if scans else ("s0", "s1", "")
+    body = f"""q = Squeeze (n) t = Constant <value = bool {{1}}> ()
+    last{", y" if scans else ""} = Loop (q, t, x) <body = b (int64 i, bool c, float[N] {given})
+      => (bool d, float[N] {made}{more}) {{ d = Identity (c) {made} = Neg ({given})
+      {"a = Abs (s0)" if scans else ""} }}> {"" if scans else "y = Neg (last)"}"""
+    found = findings(body)
+    assert [f.why.rpartition(": ")[2] for f in found] == ["trip count of Loop 'last'"] * told
+
+
 def test_constants_are_left_to_folding() -> None:
     head = "k = Constant <value = float[1] {2.5}> () m = Floor (k) n = Cast <to = 7> (m)"
     assert findings("y = ConstantOfShape (n)", head=head) == []
