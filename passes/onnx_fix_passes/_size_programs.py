@@ -63,14 +63,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """Steps that agree with a chain for the numbers 0 to ``limit``.
-
-    ``nonnegative``: no result is negative.
-    """
+    """Steps that agree with a chain for the numbers 0 to ``limit``."""
 
     steps: tuple[Step, ...]
     limit: int
-    nonnegative: bool
 
 
 def fraction_of(number: float, dtype: np.dtype[np.generic]) -> Fraction:
@@ -95,25 +91,24 @@ def program_of(chain: Chain) -> Program:
         NotWhole: none is known, or it differs for a number below ``ENOUGH``.
     """
     steps = tuple(_steps(chain))
-    limit, lowest, wide = LARGEST, 0, False
+    limit, why = LARGEST, "the floats round, and differ from whole numbers"
     for first, end in pairwise(_BLOCKS):
         numbers = np.arange(first, end, dtype=np.int64)
         with np.errstate(all="ignore"):
             wanted = by_chain(numbers, chain)
-        made, fits = _by_steps(numbers, steps)
-        same = fits & (made == wanted)
+        made, narrow, cut = _by_steps(numbers, steps)
+        same = narrow & cut & (made == wanted)
         if not same.all():
-            limit = first + int(np.argmin(same)) - 1
-            wide = not fits[limit + 1 - first]
-            made = made[: limit + 1 - first]
-        lowest = min(lowest, int(made.min(initial=0)))
-        if not same.all():
+            place = int(np.argmin(same))
+            limit = first + place - 1
+            if not narrow[place]:
+                why = "integers of 32 bits overflow on the way"
+            elif not cut[place]:
+                why = "what it divides may be negative: it is"
             break
-    if limit < ENOUGH and wide:
-        raise NotWhole(f"integers of 32 bits overflow on the way at {limit + 1}")
     if limit < ENOUGH:
-        raise NotWhole(f"the floats round, and differ from whole numbers at {limit + 1}")
-    return Program(steps, limit, lowest >= 0)
+        raise NotWhole(f"{why} at {limit + 1}")
+    return Program(steps, limit)
 
 
 # -- from floats to integers -----------------------------------------------------------------------
@@ -188,20 +183,21 @@ def _rounded(slope: Fraction, offset: Fraction, mode: Mode) -> tuple[Step, int]:
 
 def _by_steps(
     numbers: NDArray[np.int64], steps: tuple[Step, ...]
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """The results, and for which of them no number on the way needs more than 32 bits."""
-    fits = np.ones(numbers.shape, np.bool_)
+) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
+    """The results, where no number on the way needs more than 32 bits, and where no dividend is
+    negative."""
+    narrow, cut = (np.ones(numbers.shape, np.bool_) for _ in range(2))
     for step in steps:
         if step == Step(1, 0, 1):
             continue
         product = numbers * step.times
         total = product + step.plus
-        fits &= (np.abs(product) <= _INT32) & (np.abs(total) <= _INT32)
+        narrow &= (np.abs(product) <= _INT32) & (np.abs(total) <= _INT32)
         if step.over != 1:
-            fits &= total >= 0
+            cut &= total >= 0
             total //= step.over
         numbers = total
-    return numbers, fits
+    return numbers, narrow, cut
 
 
 def by_chain(numbers: NDArray[np.generic], chain: Chain) -> NDArray[np.int64]:
