@@ -22,6 +22,7 @@ NETWORKS = {
     "causal_text",
     "point_matcher",
     "rotary_matcher",
+    "rotary_text",
     "shifted_windows",
     "skip_unet",
     "states",
@@ -47,6 +48,7 @@ def dims_of(port: onnx.ValueInfoProto) -> tuple[int | str, ...]:
 
 def test_two_exporters_and_two_sizes_of_every_network() -> None:
     expected = {f"{n}.{e}" for n in NETWORKS for e in ("legacy17", "dynamo18")}
+    expected |= {"superglue.legacy17", "lightglue.dynamo18"}
     assert {frozen.name for frozen in bench().sets()} == expected
     assert all(frozen.has("b") and frozen.reference.is_file() for frozen in bench().sets())
 
