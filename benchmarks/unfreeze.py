@@ -7,7 +7,8 @@
 A set is one network from one exporter: exported at the sizes ``a`` and ``b`` (and ``same``, where
 several dims have one size) without dynamic dims, and with dynamic dims (``free``). The first table
 aligns ``a`` with ``b``: whether they have the same nodes, and the constants that differ, counted by
-the place that reads them (``Reshape.1`` is input 1 of a Reshape).
+the place that reads them (``Reshape.1`` is input 1 of a Reshape) and by what they look like
+(``sizes``, ``one value``, ``positions``, ``triangle``, ``runs``, or ``table`` for all else).
 
 The second table says at which sizes a model with free dims computes what ``free`` computes: at
 ``a`` and ``b``, at three sizes that no export has seen (``opt``, ``max``, ``min``), and at ``a``
@@ -171,8 +172,12 @@ class Differences:
         return not (self.ops or self.attributes or self.unpaired)
 
     def counts(self) -> Counter[str]:
-        """How many constants differ, by op, input and element type."""
-        return Counter({place: len(pairs) for place, pairs in self.constants.items()})
+        """How many constants differ, by op, input, element type and what they look like."""
+        return Counter(
+            f"{place} {kind(larger)}"
+            for place, pairs in self.constants.items()
+            for larger in (max(pair, key=lambda value: value.size) for pair in pairs)
+        )
 
 
 def constants(model: ModelProto) -> dict[str, Array]:
@@ -184,6 +189,32 @@ def constants(model: ModelProto) -> dict[str, Array]:
             tensor = isinstance(value, onnx.TensorProto)
             found[node.output[0]] = numpy_helper.to_array(value) if tensor else np.asarray(value)
     return found
+
+
+def kind(value: Array) -> str:
+    """What a constant looks like: the simplest rule that gives its values.
+
+    ``sizes`` are a few integers; ``one value`` is a fill; ``positions`` count in equal steps along
+    one axis; ``triangle`` has one value up to a diagonal and another after it; ``runs`` are a few
+    fills, one behind the other; anything else is a ``table``.
+    """
+    line = value.reshape(-1)
+    if value.dtype.kind in "iu" and value.ndim < 2 and value.size <= 8:
+        return "sizes"
+    if value.size <= 1 or np.array_equal(line, np.full_like(line, line[0])):
+        return "one value"
+    if max(value.shape) == value.size and value.dtype.kind in "iuf":
+        steps = np.diff(line)
+        if np.isfinite(line).all() and np.all(steps == steps[0]):
+            return "positions"
+    if value.ndim >= 2 and value.size == value.shape[-1] ** 2 == value.shape[-2] ** 2:
+        square = value.reshape(value.shape[-2:])
+        low, high = square[-1, 0], square[0, -1]
+        if np.array_equal(square, np.where(np.tri(len(square), dtype=bool), low, high)):
+            return "triangle"
+    if max(value.shape) == value.size and np.count_nonzero(line[1:] != line[:-1]) <= 8:
+        return "runs"
+    return "table"
 
 
 def differences(first: ModelProto, second: ModelProto) -> Differences:

@@ -7,6 +7,7 @@ import sys
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import onnx
@@ -126,12 +127,35 @@ def test_differences_are_counted_by_reader() -> None:
     one, other = (onnx.parser.parse_model(text.replace("SIZE", n)) for n in ("4", "6"))
     found = bench().differences(one, other)
     assert found.alike
-    assert found.counts() == {"Expand.1 int64": 2}
+    assert found.counts() == {"Expand.1 int64 sizes": 2}
     assert [(p.tolist(), q.tolist()) for p, q in found.constants["Expand.1 int64"]] == [
         ([4], [6]),
         ([4], [6]),
     ]
     assert not bench().differences(one, one).constants
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (np.array([2, 13, 16]), "sizes"),
+        (np.array(24), "sizes"),
+        (np.array(24.0), "one value"),
+        (np.zeros((2, 3, 4)), "one value"),
+        (np.array([[-1, -1, -1]]), "one value"),
+        (np.arange(24)[:, None], "positions"),
+        (np.arange(9) * 2.0 + 0.5, "positions"),
+        (np.tril(np.ones((5, 5))), "triangle"),
+        (np.where(np.tri(4) == 0, -np.inf, 0)[None], "triangle"),
+        (np.repeat([8.0, 16.0, 32.0], [192, 48, 12])[None, :, None], "runs"),
+        (np.array([False, True, True]), "runs"),
+        (np.arange(12).reshape(3, 4), "table"),
+        (np.array([[0.0, 1.0], [1.0, 0.0]]), "table"),
+        (np.sin(np.arange(24.0)), "table"),
+    ],
+)
+def test_what_a_constant_looks_like(value: np.ndarray[Any, Any], kind: str) -> None:
+    assert bench().kind(value) == kind
 
 
 def test_a_wrong_model_is_called_wrong() -> None:
