@@ -347,7 +347,7 @@ def repaired(frozen: Frozen, ending: str, also: Sequence[str], target: str) -> M
     try:
         result = fix(str(frozen.path(ending)), target=target, dynamic=frozen.dynamic, also=others)
     except OnnxFixError as error:
-        return f"refused: {_first(error)}"
+        return f"refused: {' '.join(str(error).split())[:300]}"
     except Exception as error:
         return f"crashed: {_first(error)}"
     model: ModelProto = result.model
@@ -421,7 +421,7 @@ def ran(chosen: Sequence[Frozen], target: str) -> Iterator[str]:
         for name, model in candidates(frozen, target):
             if isinstance(model, str):
                 refused[name] += 1
-                yield f"| {frozen.name} | {name} |" + " |" * 6 + f" {model} |"
+                yield f"| {frozen.name} | {name} |" + " |" * 6 + f" {model.replace('|', '/')} |"
                 continue
             found = score(model, frozen)
             total[name].append(found)

@@ -193,9 +193,7 @@ def test_a_fix_is_run_or_its_refusal_is_told(monkeypatch: pytest.MonkeyPatch) ->
         ("rotary_text.legacy17.a.onnx", []),
         ("rotary_text.legacy17.a.onnx", ["rotary_text.legacy17.b.onnx"]),
     ]
-    assert any(
-        "| fix of a |" in row and "refused: OnnxFixError: the 13 is open" in row for row in rows
-    )
+    assert any("| fix of a |" in row and "refused: the 13 is open" in row for row in rows)
     assert "| rotary_text.legacy17 | fix of a, b | = | = | = | = | = | B =, N = |  |" in rows
     assert "| fix of a | 1 | 0 | 0, 0, 0 | 1 |" in rows
     assert "| fix of a, b | 1 | 1 | 3, 0, 0 | 0 |" in rows
