@@ -19,6 +19,10 @@ Hints = tuple[int | None, ...]
 """The number that a size was in each export; None where that is not known."""
 
 
+MOST_TERMS = 64
+"""Equations of more terms are not solved: what exporters write has a few."""
+
+
 @dataclass(frozen=True, slots=True)
 class Equation:
     """``left`` must equal ``right`` at ``where`` (the label of a node)."""
@@ -50,6 +54,8 @@ class Solver:
     """Equations in which no unknown is left: the model runs where they hold, and only there."""
     why: dict[str, str] = field(default_factory=dict)
     """The node that decided an unknown."""
+    heard: list[Equation] = field(default_factory=list)
+    """Everything that was demanded, as it stood then, for symbols whose hints are None."""
     _count: int = 0
 
     # -- making and reading -----------------------------------------------------------------------
@@ -107,6 +113,8 @@ class Solver:
         a, b = self.now(a), self.now(b)
         if a == b:
             return a
+        if a.number is None or b.number is None:
+            self.heard.append(Equation(a, b, where))
         if not self._settle(Equation(a, b, where)):
             self.open.append(Equation(a, b, where))
         return self.now(a)
@@ -135,6 +143,10 @@ class Solver:
         left, right = self.now(equation.left), self.now(equation.right)
         if left == right:
             return True
+        if len(left.terms) == 1 and len(right.terms) == 1:
+            return self._settle_products(left, right, equation.where)
+        if len(left.terms) + len(right.terms) > MOST_TERMS:
+            return False
         rest = left - right
         names = self.unknowns(rest)
         if not names:
@@ -146,6 +158,20 @@ class Solver:
             if value is not None and self.agrees(value, size(name)):
                 self.decide(name, value, _needed(equation))
                 return True
+        return False
+
+    def _settle_products(self, left: Size, right: Size, where: str) -> bool:
+        """Settle an equation of two products: what is left of one is an unknown alone."""
+        one, other = _cancelled(left, right)
+        names = {n for n in (one.symbol, other.symbol) if n is not None and n in self.unknown}
+        for name in sorted(names, key=lambda n: int(n[1:]), reverse=True):
+            value = other if one.symbol == name else one
+            if name not in value.symbols and self.agrees(value, size(name)):
+                self.decide(name, value, f"or '{where}' does not run")
+                return True
+        if self.unknown.isdisjoint(one.symbols) and self.unknown.isdisjoint(other.symbols):
+            self.demands.append(Equation(left, right, where))
+            return True
         return False
 
     def solve(self) -> None:
@@ -189,7 +215,12 @@ class Solver:
         return known.exact(Size({tuple(factor): coefficient}))
 
     def divisors(self, product: Size, hints: Hints) -> list[Size]:
-        """The sizes that divide a product for all values of its symbols and had these numbers."""
+        """The sizes that divide a product for all values of its symbols and had these numbers.
+
+        None at all where some symbol was a number that is not known: it may hide one more.
+        """
+        if any(None in self.hints.get(name, (None,)) for name in product.symbols):
+            return []
         number, factors = split_factors(product)
         found: list[Size] = []
         for some in _subsets(factors):
@@ -211,7 +242,7 @@ class Solver:
 
 def _solved(rest: Size, name: str) -> Size | None:
     """The unknown ``name`` from ``rest = 0``, where it stands in one term, to the first power."""
-    holding = [(m, c) for m, c in rest.terms if name in Size({m: c}).symbols]
+    holding = [(m, c) for m, c in rest.terms if _takes_part(name, m)]
     if len(holding) != 1:
         return None
     monomial, coefficient = holding[0]
@@ -223,6 +254,28 @@ def _solved(rest: Size, name: str) -> Size | None:
         return None
     value = (Size({monomial: coefficient}) - rest).exact(factor)
     return None if value is None or name in value.symbols else value
+
+
+def _cancelled(left: Size, right: Size) -> tuple[Size, Size]:
+    """Two products without the factors that they share."""
+    (ours, a), (theirs, b) = left.terms[0], right.terms[0]
+    shared = gcd(a, b)
+    if ours and theirs:
+        kept, rest = [], list(theirs)
+        for atom in ours:
+            if atom in rest:
+                rest.remove(atom)
+            else:
+                kept.append(atom)
+        ours, theirs = tuple(kept), tuple(rest)
+    return Size({ours: a // shared}), Size({theirs: b // shared})
+
+
+def _takes_part(name: str, monomial: Monomial) -> bool:
+    return any(
+        atom == name if isinstance(atom, str) else name in Size({(atom,): 1}).symbols
+        for atom in monomial
+    )
 
 
 def _needed(equation: Equation) -> str:
