@@ -33,6 +33,7 @@ from onnx_fix.pipeline import (
     with_freeze,
     with_max_count,
     with_retype_io,
+    with_unfreeze,
 )
 from onnx_fix.report import Report, blockers, source_name, summarise
 from onnx_fix.repro import write_repro
@@ -123,6 +124,7 @@ def fix(
     freeze: Mapping[str, ArrayLike] | None = None,
     retype_io: bool = False,
     dynamic: Mapping[str, str] | None = None,
+    unfreeze: bool = False,
     also: Sequence[str | Path] = (),
     assume: Mapping[str, str | int] | None = None,
     verify: bool = True,
@@ -151,6 +153,8 @@ def fix(
             one (INT16 becomes INT32), which the caller then feeds: see the pass ``widen-types``.
         dynamic: Symbols for dims of inputs that the export made numbers, by ``INPUT:AXIS``: see
             the pass ``unfreeze-shapes``.
+        unfreeze: Whether the dims that the model declares dynamic become so, where numbers in it
+            hold them to one size: see the same pass.
         also: Exports of the same network at other sizes, from which that pass learns, and which
             the result is compared with.
         assume: What numbers are that it asks for.
@@ -186,6 +190,7 @@ def fix(
         settings = settings.model_copy(update={"opset": opset})
     passes = with_freeze(with_max_count(settings.passes, max_count or {}), freeze or {})
     passes = with_dynamic(passes, dynamic or {}, also, assume or {})
+    passes = with_unfreeze(passes) if unfreeze else passes
     passes = with_retype_io(passes) if retype_io else passes
     settings = settings.model_copy(update={"passes": passes})
     given_dir = None if base_dir is None else Path(base_dir)
@@ -200,7 +205,9 @@ def fix(
     progress("rewriting")
     checks = settings.verify
     ranges = dict(dims or {k: (d.min, d.opt, d.max) for k, d in settings.dims.items()})
-    compare = _Comparison(job, path, checks, inputs, ranges, reference, frozen)
+    compare = _Comparison(
+        job, path, checks, inputs, ranges, reference, frozen, job.sizes_that_run()
+    )
     results = job.rewrite(fixed, after_each=_observer(checks.each, compare))
     report = Report(source_name(model), chosen, note, results, before)
     unchanged = not report.changes
@@ -218,7 +225,7 @@ def fix(
         report.verification = compare(after, report.changes)
         if report.verification.status == "differs":
             raise VerificationError(_guilty(job, report, compare, repro, progress))
-        if job.made_dynamic():
+        if job.made_dynamic(report.changes):
             progress("running at other sizes")
             report.trials = _trials(after, job.base_dir, ranges, checks)
     report.seconds = time.perf_counter() - start
@@ -315,11 +322,14 @@ class _Comparison:
     dims: Mapping[str, tuple[int, int, int]]
     reference: ModelProto | str | Path | None
     frozen: Mapping[str, NDArray[np.generic]]
+    held: Mapping[str, int]
 
     def __call__(self, after: ModelProto, changes: Sequence[Change] = ()) -> Verification:
         proto = self.path if self.path is not None else self.job.proto
         others = self.job.other_exports()
-        found = self._with(proto, self.job.base_dir, after, changes, self.dims)
+        # Elsewhere the original does not run, or broadcasts where it should not.
+        dims = {**self.dims, **{name: (n, n, n) for name, n in self.held.items()}}
+        found = self._with(proto, self.job.base_dir, after, changes, dims)
         for path in others:
             cases = self._with(path, path.parent, after, changes, {}).cases
             named = tuple(replace(case, label=f"{path.name}: {case.label}") for case in cases)
@@ -348,7 +358,7 @@ class _Comparison:
             atol=self.settings.atol,
             slack=ROUNDING_SLACK if rounds_otherwise(changes) else 1.0,
             plugin_bodies=reference_functions(opset_of(self.job.proto.opset_import)),
-            sizes=self.settings.sizes,
+            sizes=min(self.settings.sizes, 2) if self.held else self.settings.sizes,
             padded=[p for change in changes for p in change.padded],
             frozen=self.frozen,
             retyped=[r for change in changes for r in change.retyped],
@@ -413,6 +423,7 @@ def plan(
     freeze: Mapping[str, ArrayLike] | None = None,
     retype_io: bool = False,
     dynamic: Mapping[str, str] | None = None,
+    unfreeze: bool = False,
     also: Sequence[str | Path] = (),
     assume: Mapping[str, str | int] | None = None,
 ) -> Plan:
@@ -431,6 +442,7 @@ def plan(
         freeze=freeze,
         retype_io=retype_io,
         dynamic=dynamic,
+        unfreeze=unfreeze,
         also=also,
         assume=assume,
         verify=False,

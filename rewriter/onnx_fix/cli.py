@@ -104,6 +104,14 @@ Dynamic = Annotated[
         "derive from it: kpts0:1=n0. May be repeated.",
     ),
 ]
+Unfreeze = Annotated[
+    bool,
+    typer.Option(
+        "--unfreeze",
+        help="Make the dims that MODEL declares dynamic so, where numbers in it hold them to one "
+        "size (`onnx-fix check` tells: OF804).",
+    ),
+]
 Also = Annotated[
     list[Path] | None,
     typer.Option(
@@ -157,6 +165,7 @@ def fix_command(
     freeze: Freeze = None,
     retype_io: RetypeIo = False,
     dynamic: Dynamic = None,
+    unfreeze: Unfreeze = False,
     also: Also = None,
     assume: Assume = None,
     no_verify: Annotated[
@@ -211,6 +220,7 @@ def fix_command(
                 freeze=parse_freezes(freeze or ()),
                 retype_io=retype_io,
                 dynamic=parse_dynamic(dynamic or ()),
+                unfreeze=unfreeze,
                 also=also or (),
                 assume=parse_assume(assume or ()),
                 verify=not no_verify,
@@ -238,6 +248,7 @@ def plan_command(
     freeze: Freeze = None,
     retype_io: RetypeIo = False,
     dynamic: Dynamic = None,
+    unfreeze: Unfreeze = False,
     also: Also = None,
     assume: Assume = None,
     report: Annotated[
@@ -265,6 +276,7 @@ def plan_command(
             freeze=parse_freezes(freeze or ()),
             retype_io=retype_io,
             dynamic=parse_dynamic(dynamic or ()),
+            unfreeze=unfreeze,
             also=also or (),
             assume=parse_assume(assume or ()),
         )

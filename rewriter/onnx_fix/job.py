@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from onnx_fix.contract import ModelPass, PassResult
+from onnx_fix.contract import Change, ModelPass, PassResult
 from onnx_fix.engine import Engine, Step
 from onnx_fix.errors import ModelError
 from onnx_fix.load import check_loaded, load_proto, stored_tensors
@@ -40,9 +40,19 @@ class Job:
                 found.update(step.pass_.frozen_inputs(self.proto))
         return found
 
-    def made_dynamic(self) -> bool:
-        """Whether dims of inputs become symbols."""
-        return any(isinstance(s.pass_, ModelPass) and s.pass_.adds_dims() for s in self.steps)
+    def made_dynamic(self, changes: Sequence[Change]) -> bool:
+        """Whether changes made dims of inputs symbols."""
+        passes = (step.pass_ for step in self.steps)
+        names = {p.name for p in passes if isinstance(p, ModelPass) and p.adds_dims()}
+        return any(change.pass_name in names for change in changes)
+
+    def sizes_that_run(self) -> dict[str, int]:
+        """Sizes at which the original is known to run, where it does at few."""
+        found: dict[str, int] = {}
+        for step in self.steps:
+            if isinstance(step.pass_, ModelPass) and step.pass_.adds_dims():
+                found.update(step.pass_.sizes_that_run(self.model()))
+        return found
 
     def other_exports(self) -> list[Path]:
         """The models that the result is to equal besides the original."""

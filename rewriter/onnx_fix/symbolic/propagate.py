@@ -17,7 +17,7 @@ from onnx_fix.errors import UsageError
 from onnx_fix.model import Model
 from onnx_fix.scope import Scope, is_standard
 from onnx_fix.symbolic.rules import SHAPES, VALUES
-from onnx_fix.symbolic.size import Size, size
+from onnx_fix.symbolic.size import Size, parse_size, size
 from onnx_fix.symbolic.solver import Hints, Solver
 from onnx_fix.symbolic.step import ENDLESS, MOST, Shape, Step, Values, values_of
 from onnx_fix.symbolic.stored import may_be_table
@@ -84,10 +84,14 @@ class Propagation:
 
     def run(self) -> None:
         """Follow the main graph and everything inside it, then decide what can be decided."""
+        self.follow()
+        self.solver.solve()
+
+    def follow(self) -> None:
+        """Follow the main graph and everything inside it."""
         for tensor in self.model.main.graph.inputs:
             self.shapes[id(tensor)] = self._declared(tensor)
         self.scope(self.model.main)
-        self.solver.solve()
 
     def scope(self, scope: Scope) -> None:
         """Follow the nodes of one scope."""
@@ -269,6 +273,18 @@ class Propagation:
             size(1) if d == 1 else self.opaque(tensor, axis) for axis, d in enumerate(static)
         )
 
+    def _named(self, dim: str) -> Size:
+        """The size that a declared dim names: a symbol, or arithmetic over known ones."""
+        if not dim.isidentifier() and dim not in self.solver.hints:
+            try:
+                found = parse_size(dim)
+            except UsageError:
+                found = size(dim)
+            if found.symbols <= set(self.solver.hints):
+                return found
+        self.solver.hints.setdefault(dim, (None,) * self.solver.exports)
+        return size(dim)
+
     def _declared(self, tensor: gs.Tensor) -> Shape | None:
         static = self.model.type_of(tensor).shape
         if static is None:
@@ -279,8 +295,7 @@ class Propagation:
             if symbol is not None:
                 out.append(size(symbol))
             elif isinstance(dim, str):
-                self.solver.hints.setdefault(dim, (None,) * self.solver.exports)
-                out.append(size(dim))
+                out.append(self._named(dim))
             elif dim is None:
                 out.append(self.solver.fresh(None))
             elif dim > 1:

@@ -54,6 +54,8 @@ class Solver:
     """Equations in which no unknown is left: the model runs where they hold, and only there."""
     why: dict[str, str] = field(default_factory=dict)
     """The node that decided an unknown."""
+    where: dict[str, str] = field(default_factory=dict)
+    """The node whose demand decided an unknown, where one did."""
     heard: list[Equation] = field(default_factory=list)
     """Everything that was demanded, as it stood then, for symbols whose hints are None."""
     _count: int = 0
@@ -156,9 +158,13 @@ class Solver:
         for name in reversed(names):
             value = _solved(rest, name)
             if value is not None and self.agrees(value, size(name)):
-                self.decide(name, value, _needed(equation))
+                self._by_demand(name, value, equation.where)
                 return True
         return False
+
+    def _by_demand(self, name: str, value: Size, where: str) -> None:
+        self.where.setdefault(name, where)
+        self.decide(name, value, f"or '{where}' does not run")
 
     def _settle_products(self, left: Size, right: Size, where: str) -> bool:
         """Settle an equation of two products: what is left of one is an unknown alone."""
@@ -167,7 +173,7 @@ class Solver:
         for name in sorted(names, key=lambda n: int(n[1:]), reverse=True):
             value = other if one.symbol == name else one
             if name not in value.symbols and self.agrees(value, size(name)):
-                self.decide(name, value, f"or '{where}' does not run")
+                self._by_demand(name, value, where)
                 return True
         if self.unknown.isdisjoint(one.symbols) and self.unknown.isdisjoint(other.symbols):
             self.demands.append(Equation(left, right, where))
@@ -200,7 +206,7 @@ class Solver:
                 for name in self.unknowns(one):
                     found = self.divisors(left_over, self.hints[name])
                     if len(found) == 1:
-                        self.decide(name, found[0], _needed(equation))
+                        self._by_demand(name, found[0], equation.where)
                         return True
         return False
 
@@ -276,10 +282,6 @@ def _takes_part(name: str, monomial: Monomial) -> bool:
         atom == name if isinstance(atom, str) else name in Size({(atom,): 1}).symbols
         for atom in monomial
     )
-
-
-def _needed(equation: Equation) -> str:
-    return f"or '{equation.where}' does not run"
 
 
 def split_factors(product: Size) -> tuple[int, list[Size]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -12,15 +12,21 @@ import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 from onnx import ModelProto
 
+from onnx_fix.contract import Skipped
 from onnx_fix.errors import ModelError, UsageError
 from onnx_fix.load import load_proto
 from onnx_fix.model import Model
+from onnx_fix.scope import node_label
+from onnx_fix.symbolic.size import size
 from onnx_fix.unfreeze import request
 from onnx_fix.unfreeze.align import Mismatch, align
 from onnx_fix.unfreeze.analysis import Analysis, analyse
+from onnx_fix.unfreeze.declared import Frozen, frozen, told
+from onnx_fix.unfreeze.expressions import symbols_of
+from onnx_fix.unfreeze.recipes import recipes as recipes_of
+from onnx_fix.unfreeze.recipes import wanted as shape_wanted
 from onnx_fix.unfreeze.repair import Repair
-from onnx_fix.unfreeze.suspects import all_of, depends, odd_numbers
-from onnx_fix.unfreeze.tables import Recipe, Sample, Unknown, recognise
+from onnx_fix.unfreeze.tables import Recipe, Unknown
 from onnx_fix.weights import read_tensor
 
 MOST_SHOWN = 12
@@ -39,6 +45,7 @@ class Request:
     dynamic: Mapping[str, str]
     also: Sequence[str | Path] = ()
     assume: Mapping[str, str | int] = field(default_factory=dict)
+    declared: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,8 @@ class Unfrozen:
     model: ModelProto
     lines: tuple[str, ...]
     analysis: Analysis
+    skipped: tuple[Skipped, ...] = ()
+    """What holds a size and could not be put right."""
 
 
 def unfreeze(model: Model, wanted: Request) -> Unfrozen | None:
@@ -58,6 +67,10 @@ def unfreeze(model: Model, wanted: Request) -> Unfrozen | None:
         ModelError: the model cannot be made dynamic, and why.
     """
     where = request.places(wanted.dynamic, model.proto)
+    if wanted.declared and not wanted.also:
+        made = _thawed(model, where, wanted)
+        if made is not None:
+            return made
     if not due(where, model.proto):
         return None
     others = [load_proto(Path(path)) for path in wanted.also]
@@ -84,6 +97,62 @@ def unfreeze(model: Model, wanted: Request) -> Unfrozen | None:
     repair = Repair(model, found, recipes)
     proto = repair.run(model.skeleton())
     return Unfrozen(proto, tuple(repair.lines), found)
+
+
+def _thawed(model: Model, more: request.Places, wanted: Request) -> Unfrozen | None:
+    """The model with the symbols that it declares free; None where nothing holds them.
+
+    Raises:
+        UsageError: more must be said of it.
+        ModelError: nothing that holds them can be put right.
+    """
+    assume = request.assumed(wanted.assume)
+    found = frozen(model, more=more, assume=assume, constants=request.CONSTANTS in wanted.assume)
+    if found is None:
+        return None
+    unheard = set(assume) - found.analysis.propagation.heard
+    if unheard:
+        raise UsageError(f"--assume: the model has no number at {', '.join(sorted(unheard))}")
+    left = [h for h in found.held if h.reason]
+    analysis, recipes = _mendable(found)
+    if not (analysis.vectors or analysis.tables) or found.stuck & set(more.values()):
+        raise ModelError(
+            "the sizes that the model holds cannot be made dynamic, so nothing is written:\n"
+            + _listed(list(dict.fromkeys(f"{told(h)}: {h.reason}" for h in left)))
+        )
+    if found.doubtful:
+        raise UsageError(_open_questions(found.doubtful))
+    repair = Repair(model, analysis, recipes)
+    proto = repair.run(model.skeleton())
+    skipped = tuple(
+        Skipped("", node_label(h.node) if h.node else h.tensor, h.node.op if h.node else "", text)
+        for h in left
+        for text in (f"{told(h)}: {h.reason}",)
+    )
+    return Unfrozen(proto, tuple(repair.lines), found.analysis, skipped)
+
+
+def _mendable(found: Frozen) -> tuple[Analysis, dict[tuple[int, int], Recipe]]:
+    """The analysis with numbers where a size stays held, and how its tables are made."""
+    stuck, analysis = found.stuck, found.analysis
+    before = {(id(h.node), h.index): h.numbers for h in found.held if h.kind == "number"}
+    vectors = []
+    for vector in analysis.vectors:
+        numbers = {k: n for k, _, n in before.get((id(vector.node), vector.index), ())}
+        values = vector.values.copy()
+        flat = values.reshape(-1)
+        for k, value in enumerate(flat):
+            if value.symbols & stuck:
+                flat[k] = size(numbers[k if vector.values.ndim else None])
+        if any(v.number is None and not v.symbols & analysis.solver.unknown for v in flat):
+            vectors.append(replace(vector, values=flat.reshape(values.shape)))
+    tables, recipes = [], {}
+    for table in analysis.tables:
+        recipe = found.recipes[id(table.node), table.index]
+        if isinstance(recipe, Recipe) and not symbols_of(recipe.expression) & stuck:
+            tables.append(table)
+            recipes[id(table.node), table.index] = recipe
+    return replace(analysis, vectors=vectors, tables=tables), recipes
 
 
 def _differing(
@@ -148,12 +217,17 @@ def _refuse(found: Analysis) -> None:
             + _listed(found.obstacles)
         )
     if found.questions or found.puzzles:
-        raise UsageError(
-            "numbers of the export may derive from a dim or may not; nothing is written:\n"
-            + _listed([*(str(q) for q in found.questions), *dict.fromkeys(found.puzzles)])
-            + "\ngive another export, at sizes that differ from each other and from these (--also "
-            "FILE), or say what they are (--assume 'PLACE=SIZE'; --assume constants for all)"
-        )
+        lines = [*(str(q) for q in found.questions), *dict.fromkeys(found.puzzles)]
+        raise UsageError(_open_questions(lines))
+
+
+def _open_questions(lines: Sequence[str]) -> str:
+    return (
+        "numbers of the export may derive from a dim or may not; nothing is written:\n"
+        + _listed(lines)
+        + "\ngive another export, at sizes that differ from each other and from these (--also "
+        "FILE), or say what they are (--assume 'PLACE=SIZE'; --assume constants for all)"
+    )
 
 
 def _listed(lines: Sequence[str]) -> str:
@@ -163,39 +237,15 @@ def _listed(lines: Sequence[str]) -> str:
 
 
 def _recipes(found: Analysis, at: Sequence[Mapping[str, int]]) -> dict[tuple[int, int], Recipe]:
-    recipes: dict[tuple[int, int], Recipe] = {}
-    missing: list[str] = []
-    known: dict[tuple[str, tuple[str, ...]], Recipe | Unknown] = {}
-    for table in found.tables:
-        key = (table.tensor, tuple(str(d) for d in table.dims))
-        said = found.propagation.assumed.get(table.tensor)
-        if said is not None:
-            known[key] = all_of(said, table.arrays[0])
-        elif key not in known:
-            samples = [Sample(a, dict(v)) for a, v in zip(table.arrays, at, strict=False)]
-            known[key] = recognise(table.dims, samples, known=found.sizes)
-            known[key] = _doubted(known[key], len(at))
-        recipe = known[key]
-        if isinstance(recipe, Unknown):
-            wanted = "x".join(key[1]) or "a scalar"
-            missing.append(f"'{table.tensor}' would have to be {wanted}: {recipe.reason}")
-        else:
-            recipes[id(table.node), table.index] = recipe
+    made = recipes_of(found, at)
+    missing = [
+        f"'{table.tensor}' would have to be {shape_wanted(table)}: {recipe.reason}"
+        for table in found.tables
+        if isinstance(recipe := made[id(table.node), table.index], Unknown)
+    ]
     if missing:
         raise ModelError(
             "the model cannot be made dynamic as asked, so nothing is written:\n"
             + _listed(list(dict.fromkeys(missing)))
         )
-    return recipes
-
-
-def _doubted(made: Recipe | Unknown, exports: int) -> Recipe | Unknown:
-    """With one export, no recipe that mixes numbers made from sizes with odd ones."""
-    if isinstance(made, Unknown) or exports > 1 or not depends(made.expression):
-        return made
-    odd = next(odd_numbers(made.expression), None)
-    if odd is None:
-        return made
-    return Unknown(
-        f"it holds numbers made from sizes ({made}), and {odd:.7g}, which may come from one too"
-    )
+    return {key: recipe for key, recipe in made.items() if isinstance(recipe, Recipe)}
