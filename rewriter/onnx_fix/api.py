@@ -19,12 +19,13 @@ from onnx_fix import registry
 from onnx_fix.bisect import first_bad
 from onnx_fix.contract import Change, Exactness, PassResult
 from onnx_fix.engine import MOST_ROUNDS
-from onnx_fix.errors import InternalError, UsageError, VerificationError
+from onnx_fix.errors import InternalError, ModelError, UsageError, VerificationError
 from onnx_fix.job import Job, Observer, job_of
 from onnx_fix.load import opset_of
 from onnx_fix.lower.table import LOWEST
 from onnx_fix.model import Model
 from onnx_fix.pipeline import (
+    UNFREEZING,
     PassEntry,
     Pipeline,
     VerifySettings,
@@ -40,6 +41,7 @@ from onnx_fix.repro import write_repro
 from onnx_fix.save import external_files
 from onnx_fix.scope import node_label
 from onnx_fix.target import Target, choose_target
+from onnx_fix.unfreeze.job import listed
 
 if TYPE_CHECKING:
     from onnx_fix.check.finding import CheckFinding
@@ -210,6 +212,8 @@ def fix(
     )
     results = job.rewrite(fixed, after_each=_observer(checks.each, compare))
     report = Report(source_name(model), chosen, note, results, before)
+    if unfreeze:
+        _check_freed(results)
     unchanged = not report.changes
     after = job.proto if unchanged else fixed.to_proto()
     report.after = before if unchanged else blockers(fixed)
@@ -242,6 +246,17 @@ def _check_names(model: Model, max_count: Mapping[str, int]) -> None:
             raise UsageError(
                 f"the model has no NonZero or NonMaxSuppression called '{name}'; it has: {has}"
             )
+
+
+def _check_freed(results: Sequence[PassResult]) -> None:
+    """Raise where sizes are held and none was freed."""
+    mine = [r for r in results if r.pass_name == UNFREEZING]
+    reasons = list(dict.fromkeys(s.reason for r in mine for s in r.skipped))
+    if reasons and not any(r.changes for r in mine):
+        raise ModelError(
+            "the sizes that the model holds cannot be made dynamic, so nothing is written:\n"
+            + listed(reasons)
+        )
 
 
 def _in_the_way(model: Model, path: Path | None) -> list[CheckFinding]:

@@ -169,6 +169,8 @@ class _Sizes:
     names: Mapping[str, None]
     at: dict[str, int] = field(default_factory=dict)
     most: frozenset[str] = frozenset()
+    within: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Between which numbers a symbol was, by its quotients."""
     tied: bool = False
     """Whether anything holds a symbol or a product of some."""
 
@@ -187,9 +189,13 @@ class _Sizes:
                 found = _only(rest)
                 if found is not None:
                     self.tied = True
-                    self.at.setdefault(*found)
-                    busy = True
-                    continue
+                    name, low, high = found
+                    if low == high:
+                        self.at.setdefault(name, low)
+                        busy = True
+                        continue
+                    least, largest = self.within.get(name, (low, high))
+                    self.within[name] = max(least, low), min(largest, high)
                 bound = _most(rest)
                 if bound is not None:
                     weak.setdefault(*bound)
@@ -197,11 +203,19 @@ class _Sizes:
                     self.tied = True
                 kept.append(equation)
             left = kept
+            for name in sorted(self.within.keys() - self.at.keys()) if not busy else ():
+                self.at[name] = self._likely(*self.within[name])
+                busy = True
             if not busy:
                 for name in weak.keys() - self.at.keys():
                     self.at[name] = weak[name]
                     self.most |= {name}
                     self.tied = busy = True
+
+    def _likely(self, low: int, high: int) -> int:
+        """A number in a range, if there is one that the model has elsewhere."""
+        seen = {hints[0] for hints in self.solver.hints.values()}
+        return next((n for n in range(low, min(high, low + 4096) + 1) if n in seen), low)
 
     def _with_symbols(self, equation: Equation) -> bool:
         now = self.solver.now(equation.left), self.solver.now(equation.right)
@@ -233,8 +247,8 @@ def numbered(solver: Solver, value: Size, at: Mapping[str, int]) -> Size:
     return value
 
 
-def _only(rest: Size) -> tuple[str, int] | None:
-    """The symbol that ``rest = 0`` gives a number, and that number."""
+def _only(rest: Size) -> tuple[str, int, int] | None:
+    """The symbol that ``rest = 0`` gives a number, and the least and the largest that it may be."""
     found = held_product(rest)
     if found is None:
         return None
@@ -244,11 +258,14 @@ def _only(rest: Size) -> tuple[str, int] | None:
         return None
     atom = monomial[0]
     if isinstance(atom, str):
-        return (atom, number) if not atom.startswith("?") and number > 0 else None
-    if isinstance(atom, Quotient) and atom.bottom.number is not None:
-        # Of the sizes with this quotient the first.
-        return _only(atom.top - number * atom.bottom.number)
-    return None
+        return None if atom.startswith("?") else (atom, number, number)
+    below = atom.bottom.number if isinstance(atom, Quotient) else None
+    if not isinstance(atom, Quotient) or below is None:
+        return None
+    low, high = _only(atom.top - number * below), _only(atom.top - (number * below + below - 1))
+    if low is None or high is None:
+        return None
+    return low[0], min(low[1], high[2]), max(low[1], high[2])
 
 
 def held_product(rest: Size) -> tuple[Size, int] | None:

@@ -115,20 +115,22 @@ def _thawed(model: Model, more: request.Places, wanted: Request) -> Unfrozen | N
         raise UsageError(f"--assume: the model has no number at {', '.join(sorted(unheard))}")
     left = [h for h in found.held if h.reason]
     analysis, recipes = _mendable(found)
-    if not (analysis.vectors or analysis.tables) or found.stuck & set(more.values()):
+    if found.stuck & set(more.values()):
         raise ModelError(
             "the sizes that the model holds cannot be made dynamic, so nothing is written:\n"
-            + _listed(list(dict.fromkeys(f"{told(h)}: {h.reason}" for h in left)))
+            + listed(list(dict.fromkeys(f"{told(h)}: {h.reason}" for h in left)))
         )
-    if found.doubtful:
-        raise UsageError(_open_questions(found.doubtful))
-    repair = Repair(model, analysis, recipes)
-    proto = repair.run(model.skeleton())
     skipped = tuple(
         Skipped("", node_label(h.node) if h.node else h.tensor, h.node.op if h.node else "", text)
         for h in left
         for text in (f"{told(h)}: {h.reason}",)
     )
+    if not (analysis.vectors or analysis.tables):
+        return Unfrozen(model.skeleton(), (), found.analysis, skipped) if skipped else None
+    if found.doubtful:
+        raise UsageError(_open_questions(found.doubtful))
+    repair = Repair(model, analysis, recipes)
+    proto = repair.run(model.skeleton())
     return Unfrozen(proto, tuple(repair.lines), found.analysis, skipped)
 
 
@@ -214,7 +216,7 @@ def _refuse(found: Analysis) -> None:
     if found.obstacles:
         raise ModelError(
             "the model cannot be made dynamic as asked, so nothing is written:\n"
-            + _listed(found.obstacles)
+            + listed(found.obstacles)
         )
     if found.questions or found.puzzles:
         lines = [*(str(q) for q in found.questions), *dict.fromkeys(found.puzzles)]
@@ -224,13 +226,14 @@ def _refuse(found: Analysis) -> None:
 def _open_questions(lines: Sequence[str]) -> str:
     return (
         "numbers of the export may derive from a dim or may not; nothing is written:\n"
-        + _listed(lines)
+        + listed(lines)
         + "\ngive another export, at sizes that differ from each other and from these (--also "
         "FILE), or say what they are (--assume 'PLACE=SIZE'; --assume constants for all)"
     )
 
 
-def _listed(lines: Sequence[str]) -> str:
+def listed(lines: Sequence[str]) -> str:
+    """Lines as a list, if they are not too many."""
     more = len(lines) - MOST_SHOWN
     shown = [f"  - {line}" for line in lines[:MOST_SHOWN]]
     return "\n".join([*shown, f"  - and {more} more"] if more > 0 else shown)
@@ -246,6 +249,6 @@ def _recipes(found: Analysis, at: Sequence[Mapping[str, int]]) -> dict[tuple[int
     if missing:
         raise ModelError(
             "the model cannot be made dynamic as asked, so nothing is written:\n"
-            + _listed(list(dict.fromkeys(missing)))
+            + listed(list(dict.fromkeys(missing)))
         )
     return {key: recipe for key, recipe in made.items() if isinstance(recipe, Recipe)}
