@@ -278,11 +278,22 @@ def held_product(rest: Size) -> tuple[Size, int] | None:
     if first and second:
         return None
     product, number, factor = (first, -b, a) if first else (second, -a, b)
-    unclear = any(isinstance(atom, Extreme) for atom in product)
-    unknown = any(name.startswith("?") for name in Size({product: 1}).symbols)
-    if not product or unclear or unknown or number % factor or number // factor < 1:
+    value = Size({product: 1})
+    unknown = any(name.startswith("?") for name in value.symbols)
+    if not product or unknown or not is_plain(value) or number % factor or number // factor < 1:
         return None
-    return Size({product: 1}), number // factor
+    return value, number // factor
+
+
+def is_plain(value: Size) -> bool:
+    """Whether a size has no maxima and minima, and divides by numbers alone.
+
+    ``min(T, 5) = 5`` holds at many sizes.
+    """
+    atoms = [atom for monomial, _ in value.terms for atom in monomial]
+    return not any(isinstance(a, Extreme) for a in atoms) and all(
+        a.bottom.number is not None and is_plain(a.top) for a in atoms if isinstance(a, Quotient)
+    )
 
 
 def _most(rest: Size) -> tuple[str, int] | None:
@@ -394,12 +405,13 @@ def _others(found: Analysis) -> Iterator[tuple[Size, int, Place]]:
     solver = found.solver
     for name, place in found.propagation.places.items():
         now, number = solver.now(size(name)), solver.hints[name][0]
-        if place.kind in ("attribute", "declared") and _is_clean(found, now) and number is not None:
+        if place.kind in ("attribute", "declared") and is_clean(found, now) and number is not None:
             yield now, number, place
 
 
-def _is_clean(found: Analysis, now: Size) -> bool:
-    return now.number is None and not found.solver.unknowns(now)
+def is_clean(found: Analysis, now: Size) -> bool:
+    """Whether a size is known in terms of symbols alone, and equal to a number at few of theirs."""
+    return now.number is None and not found.solver.unknowns(now) and is_plain(now)
 
 
 def _elements(found: Analysis, vector: Vector) -> Iterator[tuple[int | None, Size, int]]:
@@ -410,7 +422,7 @@ def _elements(found: Analysis, vector: Vector) -> Iterator[tuple[int | None, Siz
     flat = zip(before.reshape(-1), vector.values.reshape(-1), strict=True)
     for k, (was, now) in enumerate(flat):
         hints = found.solver.hints.get(was.symbol or "", (None,))
-        if _is_clean(found, now) and hints[0] is not None:
+        if is_clean(found, now) and hints[0] is not None:
             yield (None if scalar else k), now, hints[0]
 
 
@@ -418,7 +430,9 @@ def _dims(table: Table) -> tuple[tuple[int | None, Size, int], ...]:
     shape: Shape = table.dims
     numbers = table.arrays[0].shape
     return tuple(
-        (k, d, n) for k, (d, n) in enumerate(zip(shape, numbers, strict=True)) if d.number is None
+        (k, d, n)
+        for k, (d, n) in enumerate(zip(shape, numbers, strict=True))
+        if d.number is None and is_plain(d)
     )
 
 

@@ -21,7 +21,7 @@ from onnx_fix.symbolic.size import size
 from onnx_fix.unfreeze import request
 from onnx_fix.unfreeze.align import Mismatch, align
 from onnx_fix.unfreeze.analysis import Analysis, analyse
-from onnx_fix.unfreeze.declared import Frozen, frozen, told
+from onnx_fix.unfreeze.declared import Frozen, frozen, is_clean, told
 from onnx_fix.unfreeze.expressions import symbols_of
 from onnx_fix.unfreeze.recipes import recipes as recipes_of
 from onnx_fix.unfreeze.recipes import wanted as shape_wanted
@@ -137,16 +137,17 @@ def _thawed(model: Model, more: request.Places, wanted: Request) -> Unfrozen | N
 def _mendable(found: Frozen) -> tuple[Analysis, dict[tuple[int, int], Recipe]]:
     """The analysis with numbers where a size stays held, and how its tables are made."""
     stuck, analysis = found.stuck, found.analysis
-    before = {(id(h.node), h.index): h.numbers for h in found.held if h.kind == "number"}
     vectors = []
     for vector in analysis.vectors:
-        numbers = {k: n for k, _, n in before.get((id(vector.node), vector.index), ())}
+        array = analysis.propagation.array(vector.node.inputs[vector.index])
+        if array is None:
+            continue
         values = vector.values.copy()
         flat = values.reshape(-1)
-        for k, value in enumerate(flat):
-            if value.symbols & stuck:
-                flat[k] = size(numbers[k if vector.values.ndim else None])
-        if any(v.number is None and not v.symbols & analysis.solver.unknown for v in flat):
+        for k, (value, number) in enumerate(zip(flat, array.reshape(-1), strict=True)):
+            freed = is_clean(analysis, value) and not value.symbols & stuck
+            flat[k] = value if freed else size(int(number))
+        if any(v.number is None for v in flat):
             vectors.append(replace(vector, values=flat.reshape(values.shape)))
     tables, recipes = [], {}
     for table in analysis.tables:
