@@ -208,7 +208,7 @@ def fix(
     checks = settings.verify
     ranges = dict(dims or {k: (d.min, d.opt, d.max) for k, d in settings.dims.items()})
     compare = _Comparison(
-        job, path, checks, inputs, ranges, reference, frozen, job.sizes_that_run()
+        job, path, checks, inputs, ranges, reference, frozen, job.sizes_that_run(fixed)
     )
     results = job.rewrite(fixed, after_each=_observer(checks.each, compare))
     report = Report(source_name(model), chosen, note, results, before)
@@ -231,7 +231,9 @@ def fix(
             raise VerificationError(_guilty(job, report, compare, repro, progress))
         if job.made_dynamic(report.changes):
             progress("running at other sizes")
-            report.trials = _trials(after, job.base_dir, ranges, checks)
+            held = job.sizes_that_run(Model(after, job.base_dir, chosen))
+            still = {name: (number, number, number) for name, number in held.items()}
+            report.trials = _trials(after, job.base_dir, {**ranges, **still}, checks)
     report.seconds = time.perf_counter() - start
     return FixResult(after, report, _used(settings, report), unchanged, files)
 

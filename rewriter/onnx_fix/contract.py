@@ -276,7 +276,7 @@ class ModelPass(BasePass):
         return False
 
     def sizes_that_run(self, model: Model) -> Mapping[str, int]:
-        """Sizes of symbols at which the original model is known to run, where it does at few."""
+        """Sizes of symbols at which a model is known to run, where it does at few."""
         return {}
 
     def other_exports(self) -> Sequence[str]:

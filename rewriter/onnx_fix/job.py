@@ -46,12 +46,12 @@ class Job:
         names = {p.name for p in passes if isinstance(p, ModelPass) and p.adds_dims()}
         return any(change.pass_name in names for change in changes)
 
-    def sizes_that_run(self) -> dict[str, int]:
-        """Sizes at which the original is known to run, where it does at few."""
+    def sizes_that_run(self, model: Model) -> dict[str, int]:
+        """Sizes at which a model is known to run, where it does at few."""
         found: dict[str, int] = {}
         for step in self.steps:
             if isinstance(step.pass_, ModelPass) and step.pass_.adds_dims():
-                found.update(step.pass_.sizes_that_run(self.model()))
+                found.update(step.pass_.sizes_that_run(model))
         return found
 
     def other_exports(self) -> list[Path]:

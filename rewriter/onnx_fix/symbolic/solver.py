@@ -50,6 +50,8 @@ class Solver:
     unknown: set[str] = field(default_factory=set)
     open: list[Equation] = field(default_factory=list)
     """Equations between products that no single unknown solves."""
+    shared: list[Equation] = field(default_factory=list)
+    """Equations of several unknowns that wait until one is left: parts that add up to a size."""
     demands: list[Equation] = field(default_factory=list)
     """Equations in which no unknown is left: the model runs where they hold, and only there."""
     why: dict[str, str] = field(default_factory=dict)
@@ -120,6 +122,15 @@ class Solver:
         if not self._settle(Equation(a, b, where)):
             self.open.append(Equation(a, b, where))
         return self.now(a)
+
+    def later(self, a: Size, b: Size, where: str) -> None:
+        """Demand that two sizes be equal, of which no unknown is to be made the rest of others."""
+        a, b = self.now(a), self.now(b)
+        if len(self.unknowns(a - b)) < 2:
+            self.same(a, b, where)
+            return
+        self.heard.append(Equation(a, b, where))
+        self.shared.append(Equation(a, b, where))
 
     def decide(self, name: str, value: Size, why: str) -> None:
         """Take an unknown to be ``value``."""
@@ -192,6 +203,12 @@ class Solver:
 
     def _pass_by_solving(self) -> bool:
         before = len(self.known) + len(self.demands)
+        waiting, self.shared = self.shared, []
+        for equation in waiting:
+            if len(self.unknowns(self.now(equation.left) - self.now(equation.right))) < 2:
+                self.open.append(equation)
+            else:
+                self.shared.append(equation)
         self.open = [e for e in self.open if not self._settle(e)]
         return len(self.known) + len(self.demands) > before
 

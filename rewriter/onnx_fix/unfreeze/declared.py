@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from math import gcd
 from typing import Literal
 
 import onnx_graphsurgeon as gs
@@ -25,6 +26,9 @@ from onnx_fix.unfreeze.recipes import recipes
 from onnx_fix.unfreeze.request import Places
 from onnx_fix.unfreeze.tables import Recipe, Unknown
 from onnx_fix.verify.symbols import fed_inputs, input_dims, symbols
+
+MOST_HELD = 8
+"""Terms of an equation that is taken to hold a size."""
 
 MOST_STEPS = 16
 """Decisions that are followed from an unknown to what it comes to."""
@@ -199,7 +203,7 @@ class _Sizes:
                 bound = _most(rest)
                 if bound is not None:
                     weak.setdefault(*bound)
-                if held_product(rest) is not None:
+                if held_value(rest) is not None:
                     self.tied = True
                 kept.append(equation)
             left = kept
@@ -249,7 +253,7 @@ def numbered(solver: Solver, value: Size, at: Mapping[str, int]) -> Size:
 
 def _only(rest: Size) -> tuple[str, int, int] | None:
     """The symbol that ``rest = 0`` gives a number, and the least and the largest that it may be."""
-    found = held_product(rest)
+    found = held_value(rest)
     if found is None:
         return None
     product, number = found
@@ -268,21 +272,28 @@ def _only(rest: Size) -> tuple[str, int, int] | None:
     return low[0], min(low[1], high[2]), max(low[1], high[2])
 
 
-def held_product(rest: Size) -> tuple[Size, int] | None:
-    """A product of symbols and quotients, and the number that ``rest = 0`` makes it."""
-    if len(rest.terms) != 2:
+def held_value(rest: Size) -> tuple[Size, int] | None:
+    """A sum or product of symbols and quotients, and the number that ``rest = 0`` makes it.
+
+    A difference of symbols is none: ``T = U + 5`` holds at many sizes.
+    """
+    if not 2 <= len(rest.terms) <= MOST_HELD:
         return None
-    (first, a), (second, b) = rest.terms
-    shared = _shared(first, second)
-    first, second = _less(first, shared), _less(second, shared)
-    if first and second:
-        return None
-    product, number, factor = (first, -b, a) if first else (second, -a, b)
-    value = Size({product: 1})
+    shared = rest.terms[0][0]
+    for monomial, _ in rest.terms[1:]:
+        shared = _shared(shared, monomial)
+    terms = {_less(monomial, shared): c for monomial, c in rest.terms}
+    number = -terms.pop((), 0)
+    common = gcd(*terms.values())
+    if number < 0:
+        number, common = -number, -common
+    value = Size({monomial: c // common for monomial, c in terms.items()})
     unknown = any(name.startswith("?") for name in value.symbols)
-    if not product or unknown or not is_plain(value) or number % factor or number // factor < 1:
+    if number < 1 or number % common or unknown or not is_plain(value):
         return None
-    return value, number // factor
+    if any(c < 0 for _, c in value.terms):
+        return None
+    return value, number // abs(common)
 
 
 def is_plain(value: Size) -> bool:
@@ -338,9 +349,9 @@ def _held(found: Analysis, made: Mapping[tuple[int, int], Recipe | Unknown]) -> 
     nodes = {node_label(n): n for s in found.propagation.model.scopes for n in s.graph.nodes}
     told = {(str(value), number) for held in places for _, value, number in held.numbers}
     solver = found.solver
-    for equation in (*solver.demands, *solver.open):
+    for equation in (*solver.demands, *solver.open, *solver.shared):
         left, right = solver.now(equation.left), solver.now(equation.right)
-        product = held_product(numbered(solver, left, {}) - numbered(solver, right, {}))
+        product = held_value(numbered(solver, left, {}) - numbered(solver, right, {}))
         if product is None or (str(product[0]), product[1]) in told:
             continue
         told.add((str(product[0]), product[1]))

@@ -116,7 +116,7 @@ def _split(step: Step) -> list[Shape | None]:
         sizes = (each,) * (count - 1) + (data[axis] - each * (count - 1),)
     if len(sizes) != count:
         return [step.opaque(k) for k in range(count)]
-    step.same(sum(sizes, start=size(0)), data[axis])
+    step.owner.solver.later(sum(sizes, start=size(0)), data[axis], step.label)
     return [(*data[:axis], part, *data[axis + 1 :]) for part in sizes]
 
 
