@@ -349,7 +349,7 @@ def _held(found: Analysis, made: Mapping[tuple[int, int], Recipe | Unknown]) -> 
     nodes = {node_label(n): n for s in found.propagation.model.scopes for n in s.graph.nodes}
     told = {(str(value), number) for held in places for _, value, number in held.numbers}
     solver = found.solver
-    for equation in (*solver.demands, *solver.open, *solver.shared):
+    for equation in (*solver.demands, *solver.open):
         left, right = solver.now(equation.left), solver.now(equation.right)
         product = held_value(numbered(solver, left, {}) - numbered(solver, right, {}))
         if product is None or (str(product[0]), product[1]) in told:
