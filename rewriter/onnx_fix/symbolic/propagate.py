@@ -79,6 +79,8 @@ class Propagation:
     """What the user says that numbers are, by place."""
     heard: set[str] = field(default_factory=set)
     """Places of ``assumed`` that were met."""
+    tables: bool = True
+    """Whether dims of stored tensors may be sizes; else they are the numbers they are."""
     unfollowed: dict[str, list[str]] = field(default_factory=dict)
     """Nodes that no rule follows, by op."""
 
@@ -132,12 +134,21 @@ class Propagation:
             return shape
         if len(static) != len(shape):
             return self.opaque_shape(tensor)
-        kept = []
-        for axis, (was, found) in enumerate(zip(static, shape, strict=True)):
+        wrong = [
+            axis
+            for axis, (was, found) in enumerate(zip(static, shape, strict=True))
+            if isinstance(was, int) and self._differs(found, was)
+        ]
+        if not wrong:
+            return shape
+        return tuple(self.opaque(tensor, k) if k in wrong else d for k, d in enumerate(shape))
+
+    def _differs(self, found: Size, number: int) -> bool:
+        """Whether a size surely was another number."""
+        hint = found.number
+        if hint is None:
             hint = self.solver.hint(self.solver.now(found))
-            wrong = isinstance(was, int) and hint is not None and hint != was
-            kept.append(self.opaque(tensor, axis) if wrong else found)
-        return tuple(kept)
+        return hint is not None and hint != number
 
     # -- what steps ask ---------------------------------------------------------------------------
 
@@ -245,7 +256,9 @@ class Propagation:
                 shape = array.shape
             others = self.others.get(key, ())
             large = any(isinstance(d, int) and d > 1 for d in shape)
-            weight = large and not others and not may_be_table(self.model, tensor)
+            weight = not self.tables or (
+                large and not others and not may_be_table(self.model, tensor)
+            )
             dims = []
             for axis, number in enumerate(shape):
                 assert isinstance(number, int)

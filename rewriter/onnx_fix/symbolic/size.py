@@ -70,13 +70,14 @@ class Size:
 
     # -- what it is -------------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def number(self) -> int | None:
         """The number that it is; None where a symbol takes part."""
-        if not self.terms:
-            return 0
-        (monomial, coefficient), *more = self.terms
-        return coefficient if not more and not monomial else None
+        terms = self.terms
+        if len(terms) != 1:
+            return None if terms else 0
+        monomial, coefficient = terms[0]
+        return None if monomial else coefficient
 
     @cached_property
     def symbol(self) -> str | None:

@@ -108,7 +108,10 @@ class Solver:
 
     def now(self, value: Size) -> Size:
         """A size by what is known so far."""
-        due = {name: self._resolved(name) for name in value.symbols if name in self.known}
+        symbols = value.symbols
+        if not symbols:
+            return value
+        due = {name: self._resolved(name) for name in symbols if name in self.known}
         return value.replaced(due) if due else value
 
     def _resolved(self, name: str) -> Size:

@@ -141,7 +141,7 @@ def frozen(
     if not where:
         return None
     names = dict.fromkeys(where.values())
-    first = Propagation(model, where, Solver(1, {name: (None,) for name in names}))
+    first = Propagation(model, where, Solver(1, {name: (None,) for name in names}), tables=False)
     first.follow()
     sizes = _Sizes(first.solver, names)
     sizes.learn()
