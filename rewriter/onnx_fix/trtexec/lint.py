@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from onnx import ModelProto
@@ -15,7 +16,7 @@ from onnx_fix.trtexec.inputs import ModelInput, inputs_of
 from onnx_fix.trtexec.lint_flags import lint_flags
 from onnx_fix.trtexec.lint_shapes import lint_shapes
 from onnx_fix.trtexec.needs import plugin_needs, weight_files
-from onnx_fix.trtexec.pasted import read_pasted
+from onnx_fix.trtexec.pasted import VARIABLE, read_pasted
 from onnx_fix.trtexec.shape_lists import SHAPE_FLAGS
 
 _PLUGIN_FLAGS = ("--plugins", "--staticPlugins", "--dynamicPlugins", "--safetyPlugins")
@@ -48,7 +49,29 @@ def lint(text: str, model: ModelProto, path: Path, target: Target) -> list[LintF
                 pasted.program,
             )
         )
-    return found + lint_arguments(pasted.arguments, model, path, target)
+    unknown = [argument for argument in pasted.arguments if VARIABLE in argument]
+    if unknown:
+        found.append(
+            LintFinding(
+                "note",
+                "not-expanded",
+                f"variables of the shell are not expanded, so that {' '.join(unknown)} could not "
+                "be checked in full",
+                "paste the command with their values, as set -x prints it",
+            )
+        )
+    found += lint_arguments(pasted.arguments, model, path, target)
+    return [_shown(finding) for finding in found]
+
+
+def _shown(finding: LintFinding) -> LintFinding:
+    """The finding with variables as they were written."""
+    return replace(
+        finding,
+        message=finding.message.replace(VARIABLE, "$"),
+        mend=finding.mend.replace(VARIABLE, "$"),
+        argument=finding.argument.replace(VARIABLE, "$"),
+    )
 
 
 def lint_arguments(
@@ -76,7 +99,7 @@ def _no_inputs(model: ModelProto) -> dict[str, str]:
 def _file(arguments: Sequence[str], path: Path) -> Iterator[LintFinding]:
     for argument in arguments:
         flag, _, value = argument.partition("=")
-        if flag != "--onnx" or not value or "$" in value:
+        if flag != "--onnx" or not value or VARIABLE in value:
             continue
         named = Path(value).expanduser()
         same = named == path or (named.exists() and path.exists() and named.samefile(path))
@@ -111,7 +134,7 @@ def _plugins(arguments: Sequence[str], model: ModelProto, target: Target) -> Ite
     given = [a for a in arguments if a.partition("=")[0] in _PLUGIN_FLAGS]
     for argument in given:
         value = argument.partition("=")[2]
-        if "/" in value and "$" not in value and not Path(value).expanduser().is_file():
+        if "/" in value and VARIABLE not in value and not Path(value).expanduser().is_file():
             yield LintFinding(
                 "error",
                 "plugin-library-missing",

@@ -22,6 +22,7 @@ from onnx_fix.target.trtexec import (
     strongly_typed_only,
 )
 from onnx_fix.trtexec.finding import LintFinding
+from onnx_fix.trtexec.pasted import VARIABLE
 from onnx_fix.trtexec.shape_lists import SHAPE_FLAGS
 
 _DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
@@ -63,7 +64,7 @@ def lint_flags(arguments: Sequence[str], target: Target) -> Iterator[LintFinding
                     "leave one of the two",
                     argument,
                 )
-        elif name != "-h" and not _answered(before, argument):
+        elif name != "-h" and VARIABLE not in name and not _answered(before, argument):
             yield unknown(argument, target)
         seen.add(name)
         needs = flag is not None and flag.takes == "value" and not equals
@@ -198,7 +199,7 @@ def _value(flag: Flag, equals: str, value: str) -> Iterator[LintFinding]:
 
 def _value_of(flag: Flag, value: str, target: Target) -> Iterator[LintFinding]:
     fault, mend = "", ""
-    if not value or "$" in value:
+    if not value or VARIABLE in value:
         return
     if flag.name == "--workspace" and not value.isdigit():
         fault, mend = "is a number of MiB without a unit", "write --workspace=1024"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from onnx_fix.target.trtexec import behaves, options
 from onnx_fix.trtexec.finding import LintFinding
 from onnx_fix.trtexec.inputs import ModelInput
+from onnx_fix.trtexec.pasted import VARIABLE
 from onnx_fix.trtexec.shape_lists import SHAPE_FLAGS, Item, read_list
 
 _BOUNDS = ("min", "opt", "max")
@@ -133,7 +134,7 @@ class _Shapes:
         yield from self._symbols()
 
     def _read(self, flag: str, bound: str, text: str) -> Iterator[LintFinding]:
-        if not text or "$" in text:
+        if not text or VARIABLE in text:
             return
         for item in read_list(text, self._release):
             if item.sizes is None:
@@ -243,9 +244,9 @@ class _Shapes:
     def _input(self, one: ModelInput) -> Iterator[LintFinding]:
         mine = self._sizes.get(one.name, {})
         three = {b: mine[b] for b in _BOUNDS if b in mine}
-        if not three and "shapes" not in mine:
-            if one.dynamic:
-                yield self._without(one)
+        if one.dynamic and not three:
+            yield self._without(one)
+        if not mine:
             return
         if not one.dynamic:
             yield from self._static(one, mine)
@@ -263,6 +264,7 @@ class _Shapes:
             )
         elif len({len(sizes) for sizes in three.values()}) == 1:
             yield from self._order(one, three)
+            yield from self._inside(one, mine)
 
     def _without(self, one: ModelInput) -> LintFinding:
         what = "value is 1" if one.values else "dynamic dim is 1"
@@ -364,6 +366,20 @@ class _Shapes:
                     f"{one.name}, {what} {axis}{self._group.where}: min <= opt <= max must hold, "
                     f"not {low}, {usual}, {high}",
                     "",
+                    one.name,
+                )
+
+    def _inside(self, one: ModelInput, mine: Mapping[str, Sizes]) -> Iterator[LintFinding]:
+        """What the inference is given must lie within the profile that it uses, the first one."""
+        if self._group.number or "shapes" not in mine or not set(_BOUNDS) <= set(mine):
+            return
+        for low, size, high in zip(mine["min"], mine["shapes"], mine["max"], strict=False):
+            if not low <= size <= high:
+                yield LintFinding(
+                    "error",
+                    "outside-profile",
+                    f"--shapes: {one.name} has {size} where the profile takes {low} to {high}",
+                    "give a size within, or --skipInference",
                     one.name,
                 )
 

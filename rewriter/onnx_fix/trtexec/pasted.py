@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from onnx_fix.errors import UsageError
 
 PROGRAMS = ("trtexec", "tensorrt_rtx")
+VARIABLE = "\0"
+"""Stands in the arguments for the dollar sign of a variable, whose value is not known; a zero byte
+cannot be part of an argument."""
+
 _LOGGED = re.compile(r"&&&& \w+ TensorRT\.\w+(?: \[[^\]]*\])* # (.*)")
+_CONTINUED = re.compile(r"[\\^`][ \t]*\r?\n[ \t]*(?:> )?")
+_EXPANDED = re.compile(r"[A-Za-z_0-9{(@*#?]")
 _ENDS = frozenset({"&&", "||", "|", ";", "&", "|&", ";;"})
 
 
@@ -32,7 +38,8 @@ def read_pasted(text: str) -> Pasted:
 
     What stands before it (a prompt, variables, ``sudo``, ``docker run ...``) and after it (pipes,
     redirections, further commands) is left out. Line continuations are joined. The first line of
-    trtexec's own log, which repeats the command without its quotes, is read too.
+    trtexec's own log, which repeats the command without its quotes, is read too. Variables are not
+    expanded: see ``VARIABLE``.
 
     Raises:
         UsageError: a quote is not closed, or there is no call in the text.
@@ -55,9 +62,7 @@ def _tool(word: str) -> str:
 
 
 def _words(text: str) -> list[str]:
-    # A prompt of the continued line may stand before its text.
-    joined = re.sub(r"[\\^`][ \t]*\r?\n[ \t]*(?:> )?", " ", text.strip())
-    lexer = shlex.shlex(joined, posix=True, punctuation_chars=";&|<>\n")
+    lexer = shlex.shlex(_joined(text.strip()), posix=True, punctuation_chars=";&|<>\n")
     lexer.whitespace = " \t\r"
     lexer.whitespace_split = True
     lexer.commenters = ""
@@ -67,17 +72,48 @@ def _words(text: str) -> list[str]:
         raise UsageError(f"the pasted command cannot be read: {error}") from error
 
 
+def _joined(text: str) -> str:
+    """The text with its continued lines joined, which a quote may keep apart.
+
+    The mark of a continued line is that of a POSIX shell, of cmd or of PowerShell; blanks after it
+    are forgiven, and a prompt before the next line is left out. Variables are marked.
+    """
+    parts: list[str] = []
+    quote = ""
+    at = 0
+    while at < len(text):
+        mark = text[at]
+        continued = _CONTINUED.match(text, at) if quote != "'" else None
+        if continued and (mark == "\\" or not quote):
+            parts.append("" if quote else " ")
+            at = continued.end()
+            continue
+        escaped = mark == "\\" and quote != "'"
+        if escaped and quote and text[at + 1 : at + 2] in ("$", "`"):
+            parts.append(text[at + 1])
+            at += 2
+            continue
+        if mark == "$" and quote != "'" and _EXPANDED.match(text, at + 1):
+            mark = VARIABLE
+        if mark in "'\"" and quote in ("", mark):
+            quote = "" if quote else mark
+        parts.append(text[at : at + 2] if escaped else mark)
+        at += 2 if escaped else 1
+    return "".join(parts)
+
+
 def _until_end(words: Sequence[str]) -> list[str]:
     kept: list[str] = []
     skip = False
     for word, following in zip(words, [*words[1:], ""], strict=True):
+        operator = re.fullmatch(r"[;&|<>\n]+", word)
         if skip:
             skip = False
-        elif word.strip("\n") == "" and word and following.startswith("-"):
-            continue  # a line break that lost its backslash
-        elif word in _ENDS or "\n" in word or word.startswith("#"):
+        elif word and not word.strip("\n") and following.startswith("-"):
+            continue  # a line break that lost its mark
+        elif word in _ENDS or word.startswith("#") or (operator and "\n" in word):
             break
-        elif re.fullmatch(r"[<>&]+", word):
+        elif operator:
             skip = True
             if kept and kept[-1] in ("0", "1", "2"):
                 kept.pop()
