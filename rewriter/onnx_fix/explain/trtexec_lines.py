@@ -13,8 +13,7 @@ _MAKE = "onnx-fix trtexec MODEL --profile RANGES prints a command with all of th
 def _line(
     name: str, starts: str, meaning: str, mend: str, source: str, more: str = ""
 ) -> KnownLine:
-    severity: Severity = "error"
-    return KnownLine(name, starts, severity, meaning, mend, source, more)
+    return KnownLine(name, starts, "error", meaning, mend, source, more)
 
 
 TRTEXEC_LINES: tuple[KnownLine, ...] = (
