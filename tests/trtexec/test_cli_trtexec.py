@@ -119,6 +119,8 @@ def test_lint(static: Path) -> None:
     [
         (("--format", "yaml"), "choose human or json"),
         (("--run", "--lint", "trtexec"), "one of the two"),
+        (("--fp16", "--lint", "trtexec"), "give no options of it"),
+        (("--profile", "N=1", "--lint", "trtexec"), "give no options of it"),
         (("--run", "--format", "json"), "streams a log"),
         (("--trtexec", "x"), "--trtexec is for --run"),
         (("--log", "x"), "--log is for --run"),

@@ -108,6 +108,13 @@ TRTEXEC_LINES: tuple[KnownLine, ...] = (
         more=r"(?P<what>\S+)",
     ),
     _line(
+        "int8 and fp8",
+        "FP8 and INT8 precisions have been specified",
+        "--int8 and --fp8 exclude each other",
+        "leave one of the two; QuantizeLinear nodes in the model say which layer has which type",
+        _ENGINES,
+    ),
+    _line(
         "engine not saved",
         "Saving engine to file failed",
         "the engine was built and its file could not be written",
