@@ -263,7 +263,12 @@ def test_an_input_that_only_some_bounds_name() -> None:
 
 def test_one_symbol_has_one_size() -> None:
     every = found(GOOD + three("x:4x3,y:5"), "trt-8.6", XY)
-    assert [f"{f.severity} {f.code}" for f in every] == ["warning symbol"] * 3
+    assert [f"{f.severity} {f.code}" for f in every] == [
+        "warning symbol",
+        "error symbol",
+        "warning symbol",
+    ]
+    assert said(GOOD + three("x:4x3,y:5"), "trt-8.4", XY) == ["warning symbol"] * 3
     assert "--minShapes: N is 4 in x and 5 in y" in every[0].message
 
 

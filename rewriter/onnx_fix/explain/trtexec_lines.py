@@ -72,6 +72,14 @@ TRTEXEC_LINES: tuple[KnownLine, ...] = (
         _ENGINES,
     ),
     _line(
+        "one symbol, two sizes",
+        "Input dimensions with this name have different constant values",
+        "the shapes of the profile give one symbol of the model two sizes",
+        "give every input with that symbol the same size; with --profile SYMBOL=MIN:OPT:MAX "
+        "onnx-fix trtexec does so",
+        "a live TensorRT-RTX 1.7",
+    ),
+    _line(
         "shape text",
         "conversion failure: failed to parse minShapes/optShapes/maxShapes",
         "a list of shapes is not of the form NAME:AxBxC,NAME:AxB",

@@ -407,10 +407,17 @@ class _Shapes:
                         continue
                     name, there = first.setdefault(dim, (one.name, size))
                     if there != size:
-                        yield LintFinding(
-                            "warning",
-                            "symbol",
-                            f"--{bound}Shapes: {dim} is {there} in {name} and {size} in {one.name}",
-                            "the model has one size there: give both the same",
-                            one.name,
-                        )
+                        yield self._disagree(bound, dim, (name, there), (one.name, size))
+
+    def _disagree(
+        self, bound: str, dim: str, one: tuple[str, int], other: tuple[str, int]
+    ) -> LintFinding:
+        ends = bound == "opt" and behaves(self._release, "one_symbol_one_size")
+        what = "which ends the build" if ends else "and the engine takes only what both allow"
+        return LintFinding(
+            "error" if ends else "warning",
+            "symbol",
+            f"--{bound}Shapes: {dim} is {one[1]} in {one[0]} and {other[1]} in {other[0]}, {what}",
+            "the model has one size there: give both the same",
+            other[0],
+        )
