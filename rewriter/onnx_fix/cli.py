@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 from onnx_fix.cli_check import register as register_check
 from onnx_fix.cli_errors import errors
 from onnx_fix.cli_explain import register as register_explain
+from onnx_fix.cli_profile import register as register_profile
 from onnx_fix.cli_split import register as register_split
 from onnx_fix.cli_trtexec import register as register_trtexec
 from onnx_fix.errors import UsageError
@@ -319,6 +320,7 @@ register_check(app)
 register_explain(app)
 register_split(app, _progress)
 register_trtexec(app)
+register_profile(app, _progress)
 
 
 def main() -> None:
