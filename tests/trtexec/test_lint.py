@@ -59,6 +59,8 @@ def test_nothing_is_wrong(target: str) -> None:
         ("trt-11.0", "--fp16", "strongly typed", "modelopt.onnx.autocast"),
         ("trt-11.5", "--int8", "strongly typed", "QuantizeLinear"),
         ("trt-11.0", "--calib=c.bin", "strongly typed", "QuantizeLinear"),
+        ("trt-8.6", "--layerPrecision=a:fp16", "no release has it", "--layerPrecisions"),
+        ("trt-8.6", "--serialized=m.bin", "no release has it", "trtexec_safe"),
         ("trt-8.6", "--fp61", "neither has any other release", "did you mean --fp16?"),
         ("trt-8.6", "--minShape=x:1", "neither has any other", "did you mean --minShapes?"),
         ("trt-8.6", "--saveengine=m.trt", "neither has any", "did you mean --saveEngine?"),
@@ -119,7 +121,7 @@ def test_deprecated_options(target: str, flag: str, mend: str) -> None:
         (f"{GOOD} other.onnx", "stray-argument", "--NAME=VALUE"),
         (f"{GOOD} --saveEngine=b.trt", "given-twice", "leave one"),
         (f"{GOOD} --memPoolSize=1024", "bad-value", "workspace:1024"),
-        (f"{GOOD} --memPoolSize=workspace:2G", "bad-value", "workspace:1024"),
+        (f"{GOOD} --memPoolSize=workspace:many", "bad-value", "workspace:1024"),
         (f"{GOOD} --memPoolSize=ram:2", "bad-value", "workspace:1024"),
         (f"{GOOD} --builderOptimizationLevel=high", "bad-value", "Level=3"),
         ("trtexec --saveEngine=m.trt", "no-model", "--onnx=FILE"),
@@ -134,7 +136,16 @@ def test_wrong_use_of_options(text: str, code: str, mend: str) -> None:
 
 def test_units_of_memory_pools() -> None:
     assert said(f"{GOOD} --memPoolSize=workspace:2G,dlaSRAM:512K", "trt-10.3") == []
+    assert said(f"{GOOD} --memPoolSize=workspace:2G", "trt-8.6") == ["warning unit-not-read"]
     assert said(f"{GOOD} --workspace=2GB", "trt-7.2") == ["error bad-value"]
+
+
+def test_max_batch_with_shapes() -> None:
+    text = f"{GOOD} --maxBatch=8"
+    assert said(text, "trt-7.2") == []
+    assert said(f"{text} --explicitBatch", "trt-7.2") == ["error batch-of-onnx"]
+    assert said(text + three("x:2x3"), "trt-8.0", X) == ["error batch-of-onnx"]
+    assert said(text, "trt-9.0") == ["error unknown-flag"]
 
 
 def test_a_switch_cannot_be_turned_off() -> None:
@@ -211,6 +222,7 @@ def test_wildcards() -> None:
         ("x:", "bad-shape", "no sizes after the colon"),
         ("x", "bad-shape", "write NAME:AxBxC"),
         ("'x:4x3", "bad-shape", "single quote"),
+        ("'x'4x3", "bad-shape", "write NAME:AxBxC"),
         ("x:4x3,fixed:2x4", "static-input", "always has the shape [2, 3], not 2x4"),
     ],
 )
@@ -306,6 +318,8 @@ def test_several_profiles() -> None:
     assert "error unknown-flag" in old and "error given-twice" in old
     apart = two.replace("--profile=1", "--profile=1 --noTF32")
     assert "error shapes-outside-profile" in said(apart, "trt-10.3", X)
+    bare = f"{GOOD} --profile=0 --noTF32"
+    assert said(bare, "trt-10.3", X) == ["error profile-empty", "warning no-shapes"]
     assert said(two.replace("=1 ", "=2 "), "trt-10.3", X) == ["error profile-numbers"]
     assert said(two.replace("4x3", "4x4"), "trt-10.3", X) == ["error fixed-dim"] * 3
 

@@ -61,7 +61,7 @@ TRTEXEC_LINES: tuple[KnownLine, ...] = (
         "a number of --profile is left out, or its shapes do not follow it directly",
         "number profiles from 0 without a gap, each followed by its three options",
         _OPTIONS,
-        more=r" (?P<what>\d+)",
+        more=r"(?: (?P<what>\d+))?",
     ),
     _line(
         "invalid profile",
@@ -91,6 +91,13 @@ TRTEXEC_LINES: tuple[KnownLine, ...] = (
         "The --batch and --maxBatch flags should not be used when the input model is ONNX",
         "the batch of an ONNX model is a dim of its inputs like any other",
         "give the shapes of the inputs instead (--optShapes)",
+        _OPTIONS,
+    ),
+    _line(
+        "batch with shapes",
+        "Explicit batch or dynamic shapes enabled with implicit",
+        "--batch and --maxBatch are for networks with an implicit batch, which no ONNX model makes",
+        "leave --batch and --maxBatch out",
         _OPTIONS,
     ),
     _line(

@@ -59,7 +59,7 @@ def flags(release: str) -> Mapping[str, Flag] | None:
     return {
         name: _flag(name, entry, deprecated=_deprecated(entry, at))
         for name, entry in sorted(_entries().items())
-        if any(at.within(span) for span in entry["available"])
+        if entry.get("parsed", True) and any(at.within(span) for span in entry["available"])
     }
 
 
@@ -77,7 +77,7 @@ def options(release: str) -> Mapping[str, Flag]:
 
 
 def all_names() -> frozenset[str]:
-    """Every option that trtexec of some release takes."""
+    """Every option of trtexec that is known of, in whatever release."""
     return frozenset(_entries())
 
 
@@ -98,7 +98,7 @@ def behaves(release: str, fact: str) -> bool:
 def spans(name: str) -> tuple[tuple[str, str | None], ...]:
     """The releases of the main line that take an option: first and last, None where still taken."""
     entry = _entries().get(name)
-    if entry is None:
+    if entry is None or not entry.get("parsed", True):
         return ()
     return tuple((span["since"], span["until"]) for span in entry["available"])
 
@@ -111,6 +111,11 @@ def replaced_by(name: str) -> str:
 def replacement_of(name: str) -> str:
     """What to write instead of an option that newer releases do not take; empty where unknown."""
     return str(_entries().get(name, {}).get("replacement", ""))
+
+
+def note_on(name: str) -> str:
+    """What a person should know of an option; empty where there is nothing."""
+    return str(_entries().get(name, {}).get("note", ""))
 
 
 def strongly_typed_only(release: str) -> bool:

@@ -13,6 +13,7 @@ from onnx_fix.target.trtexec import (
     behaves,
     is_rtx,
     newest_read,
+    note_on,
     options,
     program,
     read_itself,
@@ -160,7 +161,7 @@ def _elsewhere(argument: str, name: str, target: Target, tool: str) -> LintFindi
     elif old:
         mend = f"write {old[0]}{'=N' if known[old[0]].takes else ''}"
     else:
-        mend = ""
+        mend = "" if spans(name) else note_on(name)
     return LintFinding(
         "error", "unknown-flag", f"{tool} has no {name} ({in_words(spans(name))})", mend, argument
     )
@@ -204,8 +205,16 @@ def _value_of(flag: Flag, value: str, target: Target) -> Iterator[LintFinding]:
     if flag.name == "--workspace" and not value.isdigit():
         fault, mend = "is a number of MiB without a unit", "write --workspace=1024"
     elif flag.name == "--memPoolSize":
-        fault = _pool_fault(value, units=behaves(target.release, "sizes_have_units"))
+        fault = _pool_fault(value)
         mend = "write --memPoolSize=workspace:1024, in MiB"
+        if not fault and value[-1].isalpha() and not behaves(target.release, "sizes_have_units"):
+            yield LintFinding(
+                "warning",
+                "unit-not-read",
+                f"{flag.name}={value}: {target.name} does not read the unit",
+                mend,
+                f"{flag.name}={value}",
+            )
     elif flag.name == "--builderOptimizationLevel" and not re.fullmatch(r"-?\d+", value):
         fault, mend = "is a number from 0 to 5", "write --builderOptimizationLevel=3"
     if fault:
@@ -214,16 +223,15 @@ def _value_of(flag: Flag, value: str, target: Target) -> Iterator[LintFinding]:
         )
 
 
-def _pool_fault(value: str, *, units: bool) -> str:
+def _pool_fault(value: str) -> str:
     for item in value.split(","):
         pool, colon, size = item.partition(":")
         if not colon:
             return "is a list of POOL:SIZE"
         if pool not in _POOLS:
             return f"has no pool '{pool}'; there are {', '.join(_POOLS)}"
-        if not re.fullmatch(r"\d+(\.\d*)?" + ("[BbKkMmGg]?" if units else ""), size):
-            letters = ", with B, K, M or G after it for another unit" if units else " without unit"
-            return f"wants a number of MiB{letters}"
+        if not re.fullmatch(r"\d+(\.\d*)?[BbKkMmGg]?", size):
+            return "wants a number of MiB"
     return ""
 
 
@@ -241,11 +249,17 @@ def _together(seen: set[str], target: Target) -> Iterator[LintFinding]:
     if "--onnx" in seen and not seen & {"--saveEngine", "--help", "-h"}:
         yield LintFinding("note", "no-engine", "the engine is not kept", "write --saveEngine=FILE")
     batch = sorted(seen & {"--batch", "--maxBatch"} & set(options(target.release)))
-    if batch and "--onnx" in seen and behaves(target.release, "batch_refused_for_onnx"):
+    if not batch or "--onnx" not in seen:
+        return
+    explicit = bool(seen & {"--explicitBatch", "--shapes", *SHAPE_FLAGS})
+    clash = ("--maxBatch" in batch and explicit) or ("--batch" in batch and "--shapes" in seen)
+    if behaves(target.release, "batch_refused_for_onnx") or (
+        clash and behaves(target.release, "max_batch_excludes_shapes")
+    ):
         yield LintFinding(
             "error",
             "batch-of-onnx",
-            f"{batch[0]} ends the run of an ONNX model, whose batch is a dim like any other",
+            f"{batch[-1]} ends the run of an ONNX model, whose batch is a dim like any other",
             "give --optShapes instead",
-            batch[0],
+            batch[-1],
         )

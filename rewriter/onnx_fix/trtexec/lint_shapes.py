@@ -76,6 +76,17 @@ def _groups(arguments: Sequence[str], release: str) -> tuple[list[_Group], list[
                 next(iter(plain.texts)),
             )
         )
+    empty = [str(group.number) for group in groups if not group.texts]
+    if empty:
+        faults.append(
+            LintFinding(
+                "error",
+                "profile-empty",
+                f"no shapes follow --profile={empty[0]}, which ends the run",
+                "write --minShapes, --optShapes and --maxShapes right after it",
+                f"--profile={empty[0]}",
+            )
+        )
     numbers = [group.number for group in groups]
     if sorted(numbers, key=lambda n: n or 0) != list(range(len(groups))):
         faults.append(

@@ -69,7 +69,8 @@ def _item(text: str, release: str) -> Item:
     if len(parts) not in (1, 3):
         return Item(text, text, None, "a single quote without its other one")
     if len(parts) == 3:
-        name, colon, sizes = parts[0] + parts[1], parts[2][:1], parts[2][1:]
+        name, after = parts[0] + parts[1], parts[2]
+        colon, sizes = ":" if after.startswith(":") else "", after[1:]
     elif behaves(release, "name_ends_at_first_colon"):
         name, colon, sizes = text.partition(":")
         if ":" in sizes:
