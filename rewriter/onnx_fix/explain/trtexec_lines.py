@@ -124,10 +124,10 @@ TRTEXEC_LINES: tuple[KnownLine, ...] = (
     ),
     _line(
         "int8 and fp8",
-        "FP8 and INT8 precisions have been specified",
+        "Invalid usage, fp8 and int8 aren't allowed to be enabled together",
         "--int8 and --fp8 exclude each other",
         "leave one of the two; QuantizeLinear nodes in the model say which layer has which type",
-        _ENGINES,
+        _OPTIONS,
     ),
     _line(
         "engine not saved",

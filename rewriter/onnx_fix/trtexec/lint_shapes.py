@@ -198,8 +198,10 @@ class _Shapes:
         )
 
     def _spread(self) -> None:
-        """--shapes builds too, where the build has no shapes."""
+        """--shapes builds too, where the first profile has no shapes."""
         alone = not self._group.texts
+        if self._group.number:
+            return
         if not alone and not behaves(self._release, "shapes_build_too"):
             return
         for mine in self._sizes.values():
