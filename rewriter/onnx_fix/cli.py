@@ -19,7 +19,9 @@ from typer.core import TyperGroup
 from onnx_fix.cli_check import register as register_check
 from onnx_fix.cli_errors import errors
 from onnx_fix.cli_explain import register as register_explain
+from onnx_fix.cli_profile import register as register_profile
 from onnx_fix.cli_split import register as register_split
+from onnx_fix.cli_trtexec import register as register_trtexec
 from onnx_fix.errors import UsageError
 
 if TYPE_CHECKING:
@@ -358,6 +360,8 @@ def _progress(quiet: bool) -> Iterator[Callable[[str], None]]:
 register_check(app)
 register_explain(app)
 register_split(app, _progress)
+register_trtexec(app)
+register_profile(app, _progress)
 
 
 def main() -> None:
