@@ -36,8 +36,8 @@ _BOOT = (
     "import runpy, sys; sys.path[:] = [p for p in sys.path if p]; "
     "runpy.run_path(sys.argv[1], run_name='__main__')"
 )
-"""Runs the worker by its path: nothing of onnx-fix, onnx or protobuf is loaded beside TensorRT,
-and nothing in the working directory can take the place of a module."""
+"""Runs the worker by its path: neither onnx nor protobuf is loaded beside TensorRT, and nothing in
+the working directory can take the place of a module."""
 
 WORKER = (sys.executable, "-c", _BOOT, str(Path(worker_module.__file__).resolve()))
 """The command that answers a request."""
