@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import json
+import mmap
 import os
 import re
 import signal
@@ -24,6 +25,8 @@ ERROR_LIMIT = 1000
 """Errors of the parser that are passed on."""
 MESSAGE_LIMIT = 200
 """Different log messages that are passed on."""
+PROGRESS_SIZE = 1024
+"""Bytes of the progress file."""
 NODE_MARK = "arsing node: "
 """What the parser logs before the label and op of the node it comes to."""
 
@@ -44,12 +47,35 @@ def peak_bytes() -> int:
 def guard(seconds: float) -> None:
     """End this process some time after its limit even where the one that started it was killed.
 
-    Where memory runs out, this process shall die of it and no other.
+    Where memory runs out, this process shall die of it and no other; it leaves no dump.
     """
     if hasattr(signal, "alarm"):
         signal.alarm(int(seconds) + 10)
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+
+
+class Progress:
+    """Says in a file of fixed size what is being done; survives the death of the process."""
+
+    def __init__(self, path: str) -> None:
+        with open(path, "r+b") as file:
+            self._map = mmap.mmap(file.fileno(), PROGRESS_SIZE)
+        self._phase = "loading"
+
+    def phase(self, name: str) -> None:
+        """A new part of the work."""
+        self._phase = name
+        self.node("")
+
+    def node(self, label: str) -> None:
+        """The node that the parser has come to."""
+        text = f"{self._phase}\n{peak_bytes()}\n{label}".encode()[: PROGRESS_SIZE - 1]
+        self._map[: len(text) + 1] = text + b"\0"
 
 
 class Answers:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import mmap
 import os
 import sys
 import time
@@ -25,35 +24,13 @@ from onnx_fix.worker_parts import (
     TEXT_LIMIT,
     Answers,
     Messages,
+    Progress,
     errors_of,
     guard,
     load_plugins,
     logger_of,
     parse,
-    peak_bytes,
 )
-
-PROGRESS_SIZE = 1024
-"""Bytes of the progress file."""
-
-
-class Progress:
-    """Says in a file of fixed size what is being done; survives the death of the process."""
-
-    def __init__(self, path: str) -> None:
-        with open(path, "r+b") as file:
-            self._map = mmap.mmap(file.fileno(), PROGRESS_SIZE)
-        self._phase = "loading"
-
-    def phase(self, name: str) -> None:
-        """A new part of the work."""
-        self._phase = name
-        self.node("")
-
-    def node(self, label: str) -> None:
-        """The node that the parser has come to."""
-        text = f"{self._phase}\n{peak_bytes()}\n{label}".encode()[: PROGRESS_SIZE - 1]
-        self._map[: len(text) + 1] = text + b"\0"
 
 
 def profile_of(
