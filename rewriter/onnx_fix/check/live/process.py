@@ -21,6 +21,19 @@ _STDERR_KEPT = 4000
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
+_BOOT = (
+    "import runpy, sys; sys.path[:] = [p for p in sys.path if p]; "
+    "runpy.run_path(sys.argv[1], run_name='__main__')"
+)
+"""Runs the worker by its path: neither onnx nor protobuf is loaded beside TensorRT, and nothing in
+the working directory can take the place of a module."""
+
+
+def worker_command(path: str | Path) -> tuple[str, ...]:
+    """The command that runs a worker by the path of its module."""
+    return (sys.executable, "-c", _BOOT, str(Path(path).resolve()))
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """How a program ended. ``returncode`` is negative for a signal, as in `subprocess`.

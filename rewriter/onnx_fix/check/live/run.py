@@ -7,7 +7,6 @@ import importlib.metadata
 import importlib.util
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +18,13 @@ from onnx import ModelProto
 
 from onnx_fix.check import _live_worker as worker_module
 from onnx_fix.check.live.nodes import NodeIndex, text_of
-from onnx_fix.check.live.process import OUTPUT_LIMIT, Ended, environment, run_limited
+from onnx_fix.check.live.process import (
+    OUTPUT_LIMIT,
+    Ended,
+    environment,
+    run_limited,
+    worker_command,
+)
 from onnx_fix.check.live.result import LiveError, LiveMessage, LiveParser, LiveResult, Status
 from onnx_fix.errors import ModelError, UsageError
 from onnx_fix.worker_parts import PROGRESS_SIZE
@@ -32,14 +37,7 @@ _DISTRIBUTIONS: Mapping[Literal["tensorrt", "tensorrt_rtx"], tuple[str, ...]] = 
     "tensorrt_rtx": ("tensorrt-rtx", "tensorrt-rtx-cu13", "tensorrt-rtx-cu12"),
 }
 
-_BOOT = (
-    "import runpy, sys; sys.path[:] = [p for p in sys.path if p]; "
-    "runpy.run_path(sys.argv[1], run_name='__main__')"
-)
-"""Runs the worker by its path: neither onnx nor protobuf is loaded beside TensorRT, and nothing in
-the working directory can take the place of a module."""
-
-WORKER = (sys.executable, "-c", _BOOT, str(Path(worker_module.__file__).resolve()))
+WORKER = worker_command(worker_module.__file__)
 """The command that answers a request."""
 
 
