@@ -33,6 +33,7 @@ from onnx_fix.pipeline import (
     with_max_count,
     with_retype_io,
 )
+from onnx_fix.profiles import Ranges, asked_of, symbol_ranges
 from onnx_fix.report import Report, blockers, source_name, summarise
 from onnx_fix.repro import write_repro
 from onnx_fix.save import external_files
@@ -123,7 +124,7 @@ def fix(
     retype_io: bool = False,
     verify: bool = True,
     inputs: str | Path | None = None,
-    dims: Mapping[str, tuple[int, int, int]] | None = None,
+    dims: Ranges | None = None,
     reference: ModelProto | str | Path | None = None,
     repro: str | Path | None = None,
     base_dir: str | Path | None = None,
@@ -147,7 +148,8 @@ def fix(
             one (INT16 becomes INT32), which the caller then feeds: see the pass ``widen-types``.
         verify: Whether to compare the result with the original.
         inputs: A folder with the user's own feeds (npz or npy) for the comparison.
-        dims: min, opt and max of symbolic dims, used for the sizes of the comparison.
+        dims: min, opt and max of symbolic dims, or three shapes of an input, used for the sizes of
+            the comparison; by default those of the pipeline.
         reference: Another export of the same network to compare with, for originals that cannot
             run themselves.
         repro: A new folder for a reproducer, written where the numbers differ.
@@ -189,7 +191,9 @@ def fix(
     whole = _in_the_way(fixed, path)
     progress("rewriting")
     checks = settings.verify
-    ranges = dict(dims or {k: (d.min, d.opt, d.max) for k, d in settings.dims.items()})
+    compares = (verify and checks.enabled) or checks.each == "numbers"
+    asked = [asked_of(dims)] if dims else settings.asked()
+    ranges = symbol_ranges(job.proto, asked) if compares else []
     compare = _Comparison(job, path, checks, inputs, ranges, reference, frozen)
     results = job.rewrite(fixed, after_each=_observer(checks.each, compare))
     report = Report(source_name(model), chosen, note, results, before)
@@ -266,7 +270,7 @@ class _Comparison:
     path: Path | None
     settings: VerifySettings
     inputs: str | Path | None
-    dims: Mapping[str, tuple[int, int, int]]
+    dims: Sequence[Mapping[str, tuple[int, int, int]]]
     reference: ModelProto | str | Path | None
     frozen: Mapping[str, NDArray[np.generic]]
 
