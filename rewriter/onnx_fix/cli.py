@@ -16,11 +16,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from onnx_fix.cli_build import (
+    Capabilities,
+    EngineJob,
+    PrecisionName,
+    SeveralCapabilities,
+    settings_of,
+)
+from onnx_fix.cli_build import register as register_build
 from onnx_fix.cli_check import register as register_check
 from onnx_fix.cli_errors import errors
 from onnx_fix.cli_explain import register as register_explain
 from onnx_fix.cli_split import register as register_split
-from onnx_fix.errors import UsageError
+from onnx_fix.errors import OnnxFixError, UsageError
 
 if TYPE_CHECKING:
     from onnx_fix.api import FixResult
@@ -28,7 +36,8 @@ if TYPE_CHECKING:
 EXIT_CODES = (
     "Exit codes: 0 fixed, and nothing is left that the target refuses; 1 written, but nodes remain "
     "that it refuses (they are listed); 2 wrong usage, a bad file or a bad pipeline; 3 the numbers "
-    "differ, nothing was written; 4 a fault of onnx-fix itself."
+    "differ, nothing was written; 4 a fault of onnx-fix itself. Where --engine builds none, the "
+    "fixed model stays, and the code is that of onnx-fix build: 1, 2 or 5."
 )
 
 
@@ -118,7 +127,7 @@ def _top(
     pass
 
 
-@app.command(name="fix", epilog=EXIT_CODES)
+@app.command(name="fix", cls=SeveralCapabilities, epilog=EXIT_CODES)
 def fix_command(
     model: Model,
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the result.")],
@@ -152,6 +161,24 @@ def fix_command(
             "--repro", help="If the numbers differ, leave a reproducer in this new folder."
         ),
     ] = None,
+    engine: Annotated[
+        Path | None,
+        typer.Option(
+            "--engine",
+            help="Then build an engine with the TensorRT of this machine (see onnx-fix build).",
+        ),
+    ] = None,
+    profile: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--profile",
+            metavar="RANGES",
+            help="Sizes of dynamic inputs for --engine: n=1:16:64,x=1x3:4x3:8x3, or a YAML file. "
+            "May be repeated for several profiles.",
+        ),
+    ] = None,
+    precision: PrecisionName = "as-is",
+    compute_capability: Capabilities = None,
     force: Annotated[
         bool, typer.Option("--force", "-f", help="Replace the output if it exists.")
     ] = False,
@@ -169,10 +196,25 @@ def fix_command(
         from onnx_fix.save import check_output
 
         check_output(output, model if model.exists() else None, force=force)
+        job = None
+        if engine is not None:
+            job = EngineJob.of(
+                engine,
+                model=model,
+                output=output,
+                target=target,
+                config=config,
+                profiles=profile or (),
+                settings=settings_of(precision=precision, capabilities=compute_capability or ()),
+                frozen=bool(freeze),
+                force=force,
+            )
+        elif profile or compute_capability or precision != "as-is":
+            raise UsageError("--profile, --precision and --compute-capability are for --engine")
         with _progress(quiet) as tell:
             result = fix(
                 model,
-                target=target,
+                target=target if job is None else job.target,
                 pipeline=config,
                 plugins=not no_plugins,
                 opset=opset,
@@ -186,11 +228,38 @@ def fix_command(
                 progress=tell,
             )
         _write(result, model, output, force)
+        said = result.report.to_dict()
         if report is not None:
-            _write_text(report, json.dumps(result.report.to_dict(), indent=1) + "\n")
+            _write_text(report, json.dumps(said, indent=1) + "\n")
         render_report(result.report, verbose=verbose, quiet=quiet, output=output)
+        if job is not None:
+            _engine(job, output, report, said, verbose=verbose, quiet=quiet)
         if not result.ok:
             raise typer.Exit(1)
+
+
+def _engine(
+    job: EngineJob,
+    model: Path,
+    report: Path | None,
+    said: dict[str, Any],
+    *,
+    verbose: int,
+    quiet: bool,
+) -> None:
+    """Build the engine of a model that is written, and stays whatever comes of it."""
+    try:
+        built = job.build(model, quiet=quiet, verbose=verbose)
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted; {model} is written, and no engine", err=True)
+        raise typer.Exit(130) from None
+    except OnnxFixError as error:
+        raise type(error)(f"{error}\n{model} is written, and no engine") from error
+    if report is not None:
+        _write_text(report, json.dumps({**said, "engine": built.to_dict()}, indent=1) + "\n")
+    if built.exit_code:
+        typer.echo(f"{model} is written, and no engine", err=True)
+        raise typer.Exit(built.exit_code)
 
 
 @app.command(name="plan")
@@ -314,6 +383,7 @@ def _progress(quiet: bool) -> Iterator[Callable[[str], None]]:
         yield lambda message: status.update(message)
 
 
+register_build(app, _write_text)
 register_check(app)
 register_explain(app)
 register_split(app, _progress)

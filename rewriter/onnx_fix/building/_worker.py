@@ -194,7 +194,11 @@ def timing_cache(config: Any, path: Path, notes: list[str]) -> Any:
 
 
 def add_profiles(
-    builder: Any, network: Any, config: Any, profiles: Sequence[Sequence[Mapping[str, Any]]]
+    builder: Any,
+    network: Any,
+    config: Any,
+    profiles: Sequence[Sequence[Mapping[str, Any]]],
+    notes: list[str],
 ) -> list[str]:
     """Add the optimization profiles; what they lack for the network as the parser made it."""
     tensors = [network.get_input(i) for i in range(network.num_inputs)]
@@ -204,6 +208,9 @@ def add_profiles(
         entries = {(entry["name"], entry["kind"]): entry for entry in given}
         profile = builder.create_optimization_profile()
         where = f" in profile {number}" if len(profiles) > 1 else ""
+        asked = {(t.name, "values" if t.is_shape_tensor else "shape") for t in wanting}
+        for name, kind in sorted(entries.keys() - asked):
+            notes.append(f"the network needs no range for the {kind} of '{name}'{where}")
         for tensor in wanting:
             kind = "values" if tensor.is_shape_tensor else "shape"
             entry = entries.get((tensor.name, kind))
@@ -318,7 +325,7 @@ def work(request: Mapping[str, Any], answers: Answers, progress: Progress) -> No
         return
     set_precision(trt, config, network, request, notes)
     cache = configure(trt, config, network, request, notes)
-    lacking = add_profiles(builder, network, config, request["profiles"])
+    lacking = add_profiles(builder, network, config, request["profiles"], notes)
     if lacking:
         answers.say("lacking", what=lacking)
         return

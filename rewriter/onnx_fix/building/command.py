@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from onnx_fix.building.settings import BuildSettings
-from onnx_fix.profiles import InputRange, Profile
+from onnx_fix.profiles import Asked, InputRange, Profile, spell_profile
+from onnx_fix.profiles.asked import of_bounds
 
 
 def command_of(
@@ -21,13 +22,17 @@ def command_of(
 
 def spelled(profile: Profile) -> str:
     """A profile as the option ``--profile`` reads it."""
-    return ",".join(f"{entry.name}={_range(entry)}" for entry in profile.inputs)
+    return spell_profile(asked(profile))
 
 
-def _range(entry: InputRange) -> str:
-    bounds = [_bound(sizes, entry.kind == "values") for sizes in entry.shapes]
-    return bounds[0] if len(set(bounds)) == 1 else ":".join(bounds)
+def asked(profile: Profile) -> list[Asked]:
+    """What a person would have written for a profile, input by input.
+
+    Raises:
+        UsageError: a range is none.
+    """
+    return [_asked(entry) for entry in profile.inputs]
 
 
-def _bound(sizes: Sequence[int], values: bool) -> str:
-    return f"[{','.join(map(str, sizes))}]" if values else "x".join(map(str, sizes))
+def _asked(entry: InputRange) -> Asked:
+    return of_bounds(entry.name, [(entry.kind, bound) for bound in entry.shapes])

@@ -15,7 +15,7 @@ from onnx import ModelProto
 
 from onnx_fix.building.attempt import WORKER, Task, Tell, attempt
 from onnx_fix.building.builders import choose_builder
-from onnx_fix.building.command import command_of
+from onnx_fix.building.command import asked, command_of
 from onnx_fix.building.memory import memory_limit
 from onnx_fix.building.needs import needs
 from onnx_fix.building.precision import TimeIsUp, find_guilty
@@ -26,7 +26,7 @@ from onnx_fix.errors import ModelError, UsageError
 from onnx_fix.explain import Explanation, explain_log
 from onnx_fix.load import load_proto
 from onnx_fix.model import Model
-from onnx_fix.profiles import Profile, profile_of
+from onnx_fix.profiles import Profile, profile_from
 from onnx_fix.save import check_output, external_files, staging_folder
 from onnx_fix.target import Target
 
@@ -55,10 +55,7 @@ def checked_profiles(model: ModelProto, profiles: Sequence[Profile]) -> tuple[Pr
     Raises:
         UsageError: a dynamic input has no range, or a range does not fit its input.
     """
-    found = []
-    for profile in profiles or [Profile(())]:
-        shapes = {e.name: e.shapes for e in profile.inputs if e.kind == "shape"}
-        found.append(profile_of(model, {}, shapes))
+    found = [profile_from(model, asked(profile)) for profile in profiles or (Profile(()),)]
     return tuple(profile for profile in found if profile.inputs)
 
 
@@ -95,6 +92,7 @@ def build(
         UsageError: there is no such builder, the engine may not be written, or a profile does not
             suit the model.
     """
+    # Not resolved: the external data of a linked model lie beside the link.
     path, output = Path(os.path.abspath(model)), Path(engine)
     how = settings or BuildSettings()
     proto = load_proto(path)
@@ -106,7 +104,7 @@ def build(
         _check_cache(how.timing_cache)
     stamps = _stamps(path, files)
     result = BuildResult(
-        model=path,
+        model=Path(model),
         engine=output,
         sidecar=sidecar_of(output),
         target=chosen.name,
@@ -114,7 +112,7 @@ def build(
         settings=how,
         profiles=suited,
         attempts=(),
-        command=command_of(path, output, chosen.name, suited, how),
+        command=command_of(Path(model), output, chosen.name, suited, how),
         model_sha256=sha256(path),
         external_sha256={location: sha256(file) for location, file in files.items()},
     )
@@ -122,7 +120,7 @@ def build(
     if limit and not measures_memory():
         note = "this system does not say how much memory a process has: the limit is not held"
         result = replace(result, notes=(*result.notes, note))
-    with staging_folder(output.parent) as staging:
+    with staging_folder(Path(os.path.abspath(output.parent))) as staging:
         work = staging / "work"
         work.mkdir()
         task = Task(
@@ -130,7 +128,7 @@ def build(
             staging / "cache", limit, worker, progress,
         )  # fmt: skip
         result = _attempts(task, result)
-        result = replace(result, explanations=_explained(result, proto, chosen))
+        result = replace(result, explanations=_explained(task, result, chosen))
         if result.ok:
             if _stamps(path, files) != stamps:
                 raise ModelError(f"{path} was changed while it was built; build it again")
@@ -207,13 +205,13 @@ def _move(source: Path, target: Path) -> None:
             beside.unlink(missing_ok=True)
 
 
-def _explained(result: BuildResult, proto: ModelProto, target: Target) -> tuple[Explanation, ...]:
+def _explained(task: Task, result: BuildResult, target: Target) -> tuple[Explanation, ...]:
     """What the errors of the attempts that failed mean."""
     lines = [line for tried in result.attempts if not tried.built for line in tried.said]
     if not lines:
         return ()
     text = "\n".join(dict.fromkeys(lines))
-    return tuple(explain_log(text, Model(proto, result.model.parent, target), target=target))
+    return tuple(explain_log(text, Model(task.proto, task.model.parent, target), target=target))
 
 
 def _check_cache(path: Path) -> None:
