@@ -63,7 +63,7 @@ def _built(out: Console, result: BuildResult, verbose: int, quiet: bool) -> None
         )
         say(out, f"so the engine was built in {last.precision}, which is slower and larger", 4)
         _layers(out, result, asked)
-        _explanations(out, result, verbose)
+    _explanations(out, result, verbose)
     if quiet:
         return
     size, seconds = size_of(result.engine_bytes), f"{result.seconds:.1f} s"

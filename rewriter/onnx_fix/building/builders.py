@@ -82,8 +82,10 @@ def choose_builder(target: str | Target | None) -> tuple[Builder, Target]:
     for builder in found:
         if builder.is_release(wanted.release):
             return builder, wanted
-    has = ", ".join(b.label for b in found) or "no builder at all"
+    if not found:
+        raise UsageError(f"no builder is installed: {_HOW}")
+    has = ", ".join(builder.label for builder in found)
     raise UsageError(
         f"an engine for {target_name(wanted.release)} is built by that very release, and this "
-        f"machine has {has}; name another target, or auto, or {_HOW}"
+        f"machine has {has}: install that release, or name --target auto"
     )

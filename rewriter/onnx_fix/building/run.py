@@ -206,12 +206,16 @@ def _move(source: Path, target: Path) -> None:
 
 
 def _explained(task: Task, result: BuildResult, target: Target) -> tuple[Explanation, ...]:
-    """What the errors of the attempts that failed mean."""
+    """What the errors of the attempts that failed mean, and the warnings about the engine."""
     lines = [line for tried in result.attempts if not tried.built for line in tried.said]
+    lines += result.last.warnings if result.ok else ()
     if not lines:
         return ()
     text = "\n".join(dict.fromkeys(lines))
-    return tuple(explain_log(text, Model(task.proto, task.model.parent, target), target=target))
+    found = explain_log(text, Model(task.proto, task.model.parent, target), target=target)
+    # What is not known of a warning says no more than the warning itself.
+    silent = ("harmless", "unknown") if all(a.built for a in result.attempts) else ("harmless",)
+    return tuple(one for one in found if one.severity not in silent)
 
 
 def _check_cache(path: Path) -> None:
