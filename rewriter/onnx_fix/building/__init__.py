@@ -3,7 +3,7 @@
 `build` is the door; `BuildSettings` says how, `BuildResult` what came of it.
 """
 
-from onnx_fix.building.builders import Builder, builders, choose_builder
+from onnx_fix.building.builders import Builder, choose_builder, installed_builders
 from onnx_fix.building.result import Attempt, BuildResult, Guilty, Progress, Status
 from onnx_fix.building.run import build
 from onnx_fix.building.settings import BuildSettings, Precision
@@ -18,6 +18,6 @@ __all__ = [
     "Progress",
     "Status",
     "build",
-    "builders",
     "choose_builder",
+    "installed_builders",
 ]

@@ -53,7 +53,7 @@ class Builder:
         return LiveParser(package, self.version).is_release(release)
 
 
-def builders() -> Iterator[Builder]:
+def installed_builders() -> Iterator[Builder]:
     """The builders of this machine: the classic TensorRT, TensorRT-RTX, then trtexec."""
     for parser in installed():
         version = parser.version or package_version(parser.package)
@@ -74,11 +74,11 @@ def choose_builder(target: str | Target | None) -> tuple[Builder, Target]:
             runs it.
     """
     if target is None or target == "auto":
-        for builder in builders():
+        for builder in installed_builders():
             return builder, builder.target()
         raise UsageError(f"no builder is installed: {_HOW}")
     wanted = load_target(target) if isinstance(target, str) else target
-    found = list(builders())
+    found = list(installed_builders())
     for builder in found:
         if builder.is_release(wanted.release):
             return builder, wanted
