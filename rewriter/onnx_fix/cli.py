@@ -28,6 +28,7 @@ from onnx_fix.cli_check import register as register_check
 from onnx_fix.cli_errors import errors
 from onnx_fix.cli_explain import register as register_explain
 from onnx_fix.cli_split import register as register_split
+from onnx_fix.cli_trtexec import register as register_trtexec
 from onnx_fix.errors import OnnxFixError, UsageError
 
 if TYPE_CHECKING:
@@ -387,6 +388,7 @@ register_build(app, _write_text)
 register_check(app)
 register_explain(app)
 register_split(app, _progress)
+register_trtexec(app)
 
 
 def main() -> None:
