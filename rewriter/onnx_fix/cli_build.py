@@ -223,7 +223,7 @@ def register(app: typer.Typer, write_text: Callable[[Path, str], None]) -> None:
         precision: PrecisionName = "as-is",
         fp16: Annotated[bool, typer.Option("--fp16", help="The same as --precision fp16.")] = False,
         workspace: Annotated[
-            str | None, typer.Option("--workspace", help="Memory for one layer: 512M, 4G.")
+            str | None, typer.Option("--workspace", help="For temporary data: 512M, 4G, or MiB.")
         ] = None,
         timing_cache: Annotated[
             Path | None,
@@ -238,9 +238,9 @@ def register(app: typer.Typer, write_text: Callable[[Path, str], None]) -> None:
             typer.Option("--version-compatible", help="An engine that later releases run, too."),
         ] = False,
         compute_capability: Capabilities = None,
-        plugin: Annotated[
+        plugin_library: Annotated[
             list[Path] | None,
-            typer.Option("--plugin", help="Library of plugins to load. May be repeated."),
+            typer.Option("--plugin-library", help="Library to load. May be repeated."),
         ] = None,
         time_limit: Annotated[
             str | None, typer.Option("--time-limit", help="For one build: 90, 15m, 2h.")
@@ -248,7 +248,7 @@ def register(app: typer.Typer, write_text: Callable[[Path, str], None]) -> None:
         memory_limit: Annotated[
             str | None,
             typer.Option(
-                "--memory-limit", help="8G, or none; by default nine tenths of what is free."
+                "--memory-limit", help="8G, MiB, or none; by default nine tenths of what is free."
             ),
         ] = None,
         bisect_limit: Annotated[
@@ -290,7 +290,7 @@ def register(app: typer.Typer, write_text: Callable[[Path, str], None]) -> None:
                 timing_cache=timing_cache,
                 optimization_level=optimization_level,
                 version_compatible=version_compatible,
-                plugins=tuple(plugin or ()),
+                plugins=tuple(plugin_library or ()),
             )
             check_engine_path(output, model if model.exists() else None, force=force)
             proto = load_proto(model)

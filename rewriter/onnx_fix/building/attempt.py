@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from onnx import ModelProto
-
 from onnx_fix.building import _worker as worker_module
-from onnx_fix.building.builders import Builder
 from onnx_fix.building.result import Attempt, Progress, Status, range_to_dict
 from onnx_fix.building.settings import BuildSettings
+from onnx_fix.building.task import Task, Tell, how_stopped
+from onnx_fix.building.with_trtexec import attempt_trtexec
 from onnx_fix.check.live.nodes import NodeIndex
-from onnx_fix.check.live.process import Ended, environment, run_limited, worker_command
+from onnx_fix.check.live.process import Ended, run_limited, worker_command
 from onnx_fix.check.live.run import events_of
-from onnx_fix.profiles import Profile
 from onnx_fix.worker_parts import PROGRESS_SIZE
 
 WORKER = worker_command(worker_module.__file__)
@@ -25,30 +23,6 @@ WORKER = worker_command(worker_module.__file__)
 
 _SAID: tuple[Status, ...] = ("unusable", "not written", "unsupported", "lacking")
 """Ends that the process says itself, under the same names."""
-
-Tell = Callable[[Progress], None]
-
-
-@dataclass(frozen=True)
-class Task:
-    """What is the same in every attempt.
-
-    ``work`` is a folder for what the process leaves, ``engine`` and ``cache`` the temporary names
-    of what is built, on the file system where it is to lie. ``needs`` are the flags that the types
-    in the model ask for, ``memory_limit`` is in bytes, 0 for none.
-    """
-
-    model: Path
-    proto: ModelProto
-    builder: Builder
-    profiles: Sequence[Profile]
-    needs: Sequence[str]
-    work: Path
-    engine: Path
-    cache: Path
-    memory_limit: int
-    worker: Sequence[str] = WORKER
-    tell: Tell | None = None
 
 
 def attempt(
@@ -68,6 +42,8 @@ def attempt(
         keep: Whether to write the engine.
         name_layers: Whether to say which layers there are.
     """
+    if task.builder.kind == "trtexec":
+        return attempt_trtexec(task, settings)
     mark = task.work / "progress"
     mark.write_bytes(b"\0" * PROGRESS_SIZE)
     request = task.work / "request.json"
@@ -76,13 +52,11 @@ def attempt(
     data["engine"] = str(task.engine) if keep else None
     data["name_layers"] = name_layers
     request.write_text(json.dumps(data), encoding="utf-8")
-    env = environment()
-    # What a killed builder leaves behind goes with the folder.
-    env.update({"TMPDIR": str(task.work), "TEMP": str(task.work), "TMP": str(task.work)})
     try:
         ended = run_limited(
-            task.worker, request, timeout_s=settings.time_limit, cwd=task.work, env=env,
-            memory_limit=task.memory_limit, on_line=_Teller(task.tell) if task.tell else None,
+            task.worker, request, timeout_s=settings.time_limit, cwd=task.work,
+            env=task.environment(), memory_limit=task.memory_limit,
+            on_line=_Teller(task.tell) if task.tell else None,
         )  # fmt: skip
     except OSError as error:
         detail = f"its process cannot be started: {error.strerror or error}"
@@ -231,21 +205,8 @@ class _Reading:
 
     def _stopped(self, base: Attempt) -> Attempt:
         """No full answer: a limit, a signal, an exit code, or just silence."""
-        ended = self.ended
-        if ended.over_memory:
-            limit = self.task.memory_limit / 2**20
-            return _ended(base, "out of memory", f"was stopped at the limit of {limit:.0f} MiB")
-        if ended.timed_out:
-            return _ended(base, "timed out", f"was stopped after {self.settings.time_limit:g} s")
-        if ended.flooded:
-            return _ended(base, "died", "wrote more than the limit of its answer")
-        last = f"; its last line was: {ended.last_line}" if ended.last_line else ""
-        if ended.signal:
-            memory = ", as for lack of memory" if ended.signal == "SIGKILL" else ""
-            return _ended(base, "died", f"died of {ended.signal}{memory}{last}")
-        if ended.returncode > 0:
-            return _ended(base, "died", f"ended with exit code {ended.returncode}{last}")
-        return _ended(base, "died", f"ended without an answer{last}")
+        status, detail = how_stopped(self.ended, self.task, self.settings)
+        return _ended(base, status, detail)
 
 
 def _ended(base: Attempt, status: Status, detail: str) -> Attempt:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from onnx import ModelProto
 
-from onnx_fix.building.attempt import WORKER, Task, Tell, attempt
+from onnx_fix.building.attempt import WORKER, attempt
 from onnx_fix.building.builders import choose_builder
 from onnx_fix.building.command import asked, command_of
 from onnx_fix.building.memory import memory_limit
@@ -21,6 +21,7 @@ from onnx_fix.building.needs import needs
 from onnx_fix.building.precision import TimeIsUp, find_guilty
 from onnx_fix.building.result import Attempt, BuildResult, Guilty
 from onnx_fix.building.settings import BuildSettings
+from onnx_fix.building.task import Task, Tell
 from onnx_fix.check.live.process import measures_memory
 from onnx_fix.errors import ModelError, UsageError
 from onnx_fix.explain import Explanation, explain_log
@@ -124,7 +125,7 @@ def build(
         work = staging / "work"
         work.mkdir()
         task = Task(
-            path, proto, builder, suited, needs(proto), work, staging / "engine",
+            path, proto, builder, chosen, suited, needs(proto), work, staging / "engine",
             staging / "cache", limit, worker, progress,
         )  # fmt: skip
         result = _attempts(task, result)

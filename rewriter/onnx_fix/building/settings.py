@@ -18,10 +18,10 @@ HIGHEST_LEVEL = 5
 TIME_LIMIT = 3600.0
 BISECT_LIMIT = 600.0
 
-_BYTES = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+_BYTES = re.compile(r"(\d+(?:\.\d+)?)\s*(B|K|M|G|T|)(?:i?B)?", re.IGNORECASE)
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|)", re.IGNORECASE)
 _CAPABILITY = re.compile(r"\d{1,2}\.\d")
-_SCALE = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_SCALE = {"B": 1, "K": 2**10, "M": 2**20, "": 2**20, "G": 2**30, "T": 2**40}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class BuildSettings:
         if self.precision != "as-is":
             said += ["--precision", self.precision]
         if self.workspace is not None:
-            said += ["--workspace", str(self.workspace)]
+            said += ["--workspace", f"{self.workspace}B"]
         if self.timing_cache is not None:
             said += ["--timing-cache", str(self.timing_cache)]
         if self.optimization_level is not None:
@@ -91,11 +91,11 @@ class BuildSettings:
         for text in self.compute_capabilities:
             said += ["--compute-capability", text]
         for path in self.plugins:
-            said += ["--plugin", str(path)]
+            said += ["--plugin-library", str(path)]
         if self.time_limit != TIME_LIMIT:
             said += ["--time-limit", f"{self.time_limit:g}"]
         if self.memory_limit is not None:
-            said += ["--memory-limit", str(self.memory_limit)]
+            said += ["--memory-limit", f"{self.memory_limit}B" if self.memory_limit else "none"]
         if self.bisect_limit != BISECT_LIMIT:
             said += ["--bisect-limit", f"{self.bisect_limit:g}"]
         return said
@@ -117,14 +117,14 @@ class BuildSettings:
 
 
 def parse_bytes(text: str, option: str) -> int:
-    """``4G``, ``512M`` or a number of bytes; units are powers of 1024.
+    """``4G``, ``512M``, ``4096B`` or a number of MiB as trtexec has it; units are powers of 1024.
 
     Raises:
         UsageError: the text has another form.
     """
     found = _BYTES.fullmatch(text.strip())
     if found is None:
-        raise UsageError(f"{option} {text}: write a number of bytes, or 512M, 4G")
+        raise UsageError(f"{option} {text}: write a number of MiB, or 512M, 4G")
     return int(float(found.group(1)) * _SCALE[found.group(2).upper()])
 
 
