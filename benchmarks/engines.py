@@ -67,8 +67,8 @@ def engine_of(source: Path, settings: BuildSettings) -> Row:
             )
         except OnnxFixError as error:
             return Row(source.name, size, None, str(error).splitlines()[0])
-        said = result.last.said[-1] if result.last.said else ""
-        return Row(source.name, size, result, f"{result.status}: {said or result.last.detail}")
+        said = result.last.said[-1] if result.last.said else result.last.detail
+        return Row(source.name, size, result, f"{result.status}: {said.splitlines()[-1]}")
 
 
 def document(rows: Sequence[Row], capabilities: Sequence[str]) -> str:

@@ -277,6 +277,7 @@ def register(app: typer.Typer, write_text: Callable[[Path, str], None]) -> None:
             from onnx_fix.building.run import check_engine_path
             from onnx_fix.load import load_proto
             from onnx_fix.profiles import parse_profiles, profile_from
+            from onnx_fix.save import check_output
 
             if fp16 and precision not in ("as-is", "fp16"):
                 raise UsageError(f"--fp16 and --precision {precision} contradict each other")
@@ -292,7 +293,10 @@ def register(app: typer.Typer, write_text: Callable[[Path, str], None]) -> None:
                 version_compatible=version_compatible,
                 plugins=tuple(plugin_library or ()),
             )
-            check_engine_path(output, model if model.exists() else None, force=force)
+            source = model if model.exists() else None
+            check_engine_path(output, source, force=force)
+            if report is not None:
+                check_output(report, source, force=True)
             proto = load_proto(model)
             asked = parse_profiles(profile or ())
             result = build_and_print(

@@ -25,6 +25,7 @@ ERROR_LIMIT = 1000
 """Errors of the parser that are passed on."""
 MESSAGE_LIMIT = 200
 """Different log messages that are passed on."""
+_PR_SET_PDEATHSIG = 1
 PROGRESS_SIZE = 1024
 """Bytes of the progress file."""
 NODE_MARK = "arsing node: "
@@ -55,6 +56,9 @@ def guard(seconds: float) -> None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(OSError, AttributeError):
+        # Linux alone: die with the thread that waits for this process.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 

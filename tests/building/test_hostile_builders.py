@@ -205,6 +205,39 @@ def test_garbage_among_the_progress_is_passed_over(model: Path) -> None:
     assert result.ok and told == [Progress("p", 1, 2, 0, False)]
 
 
+def test_a_fault_of_the_one_who_is_told(model: Path) -> None:
+    def wrong(_progress: Progress) -> None:
+        raise ZeroDivisionError("mine")
+
+    step = "say('progress', phase='p', step=1, steps=2, depth=0, done=False); "
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        run(model, step + "parsed()" + WRITTEN, progress=wrong)
+    assert left(model) == ["m.onnx"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prctl is of Linux")
+def test_a_builder_dies_with_the_one_who_waits_for_it(model: Path) -> None:
+    """Where that one is killed, nobody is left to end it."""
+    told = model.parent / "pid"
+    script = (
+        "import os, time\n"
+        "from onnx_fix.worker_parts import guard\n"
+        f"guard(60); open({str(told) + '.new'!r}, 'w').write(str(os.getpid()))\n"
+        f"os.rename({str(told) + '.new'!r}, {str(told)!r}); time.sleep(60)"
+    )
+    text = SLEEPER.format(script=script, model=str(model), engine=str(model.parent / "e.plan"))
+    process = subprocess.Popen(
+        [sys.executable, "-c", text], stderr=subprocess.PIPE, env=child_environment()
+    )
+    for _ in range(300):
+        if told.exists() or process.poll() is not None:
+            break
+        time.sleep(0.1)
+    process.kill()
+    process.communicate(timeout=30)
+    assert ended(int(told.read_text()))
+
+
 def test_a_builder_that_cannot_be_started(model: Path) -> None:
     result = build(model, model.parent / "e.plan", worker=("/no/such/program",))
     assert (result.status, result.exit_code) == ("unusable", 2)

@@ -129,6 +129,21 @@ def test_the_flags_that_the_types_of_a_model_need() -> None:
     ) == ["FP16"]
 
 
+def test_the_memory_that_is_free(tmp_path: Path) -> None:
+    assert free_bytes(tmp_path) == 0
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 9000 kB\nMemAvailable:    4000 kB\nOdd:\n")
+    assert free_bytes(tmp_path) == 4000 * 1024
+    group = tmp_path / "sys/fs/cgroup"
+    group.mkdir(parents=True)
+    (group / "memory.max").write_text("max\n")
+    (group / "memory.current").write_text("1000000\n")
+    (group / "memory.stat").write_text("anon 5\ninactive_file 300000\n")
+    assert free_bytes(tmp_path) == 4000 * 1024
+    (group / "memory.max").write_text("2000000\n")
+    assert free_bytes(tmp_path) == 1300000
+
+
 def test_the_memory_that_may_be_taken() -> None:
     assert memory_limit(77) == 77
     assert memory_limit(0) == 0

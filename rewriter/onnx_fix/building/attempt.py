@@ -52,15 +52,17 @@ def attempt(
     data["engine"] = str(task.engine) if keep else None
     data["name_layers"] = name_layers
     request.write_text(json.dumps(data), encoding="utf-8")
+    teller = None if task.tell is None else _Teller(task.tell)
     try:
         ended = run_limited(
             task.worker, request, timeout_s=settings.time_limit, cwd=task.work,
-            env=task.environment(), memory_limit=task.memory_limit,
-            on_line=_Teller(task.tell) if task.tell else None,
+            env=task.environment(), memory_limit=task.memory_limit, on_line=teller,
         )  # fmt: skip
     except OSError as error:
         detail = f"its process cannot be started: {error.strerror or error}"
         return Attempt(settings.precision, "unusable", detail)
+    if teller is not None and teller.fault is not None:
+        raise teller.fault
     return _Reading(task, settings, ended, mark.read_bytes(), keep).attempt()
 
 
@@ -85,13 +87,17 @@ def _request(task: Task, settings: BuildSettings, mark: Path) -> dict[str, Any]:
 
 
 class _Teller:
-    """Reads the lines about progress; whatever else comes is passed over."""
+    """Reads the lines about progress; whatever else comes is passed over.
+
+    ``fault`` is what the one who is told raised; then he is told no more.
+    """
 
     def __init__(self, tell: Tell) -> None:
+        self.fault: Exception | None = None
         self._tell = tell
 
     def __call__(self, line: bytes) -> None:
-        if b'"progress"' not in line:
+        if b'"progress"' not in line or self.fault is not None:
             return
         try:
             entry = json.loads(line)
@@ -107,7 +113,10 @@ class _Teller:
                 return
         except (ValueError, KeyError, TypeError, RecursionError):
             return
-        self._tell(progress)
+        try:
+            self._tell(progress)
+        except Exception as error:  # a fault here must not stop the reading
+            self.fault = error
 
 
 @dataclass

@@ -23,7 +23,7 @@ from onnx_fix.building.result import Attempt, BuildResult, Guilty
 from onnx_fix.building.settings import BuildSettings
 from onnx_fix.building.task import Task, Tell
 from onnx_fix.check.live.process import measures_memory
-from onnx_fix.errors import ModelError, UsageError
+from onnx_fix.errors import ModelError, OnnxFixError, UsageError
 from onnx_fix.explain import Explanation, explain_log
 from onnx_fix.load import load_proto
 from onnx_fix.model import Model
@@ -213,7 +213,11 @@ def _explained(task: Task, result: BuildResult, target: Target) -> tuple[Explana
     if not lines:
         return ()
     text = "\n".join(dict.fromkeys(lines))
-    found = explain_log(text, Model(task.proto, task.model.parent, target), target=target)
+    try:
+        found = explain_log(text, Model(task.proto, task.model.parent, target), target=target)
+    except OnnxFixError:
+        # What no parser takes may be no model to us either; the message stands for itself.
+        found = explain_log(text, target=target)
     # What is not known of a warning says no more than the warning itself.
     silent = ("harmless", "unknown") if all(a.built for a in result.attempts) else ("harmless",)
     return tuple(one for one in found if one.severity not in silent)
@@ -225,7 +229,10 @@ def _check_cache(path: Path) -> None:
 
 
 def _stamps(path: Path, files: Mapping[str, Path]) -> list[tuple[int, int]]:
-    found = [file.stat() for file in (path, *files.values())]
+    try:
+        found = [file.stat() for file in (path, *files.values())]
+    except OSError:
+        return []
     return [(stat.st_size, stat.st_mtime_ns) for stat in found]
 
 
