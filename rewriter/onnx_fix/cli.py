@@ -27,6 +27,7 @@ from onnx_fix.cli_build import register as register_build
 from onnx_fix.cli_check import register as register_check
 from onnx_fix.cli_errors import errors
 from onnx_fix.cli_explain import register as register_explain
+from onnx_fix.cli_profile import register as register_profile
 from onnx_fix.cli_split import register as register_split
 from onnx_fix.cli_trtexec import register as register_trtexec
 from onnx_fix.errors import OnnxFixError, UsageError
@@ -389,6 +390,7 @@ register_check(app)
 register_explain(app)
 register_split(app, _progress)
 register_trtexec(app)
+register_profile(app, _progress)
 
 
 def main() -> None:

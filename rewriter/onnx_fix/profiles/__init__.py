@@ -1,4 +1,8 @@
-"""Optimization profiles: the shapes that an engine is built for."""
+"""Optimization profiles: the shapes that an engine is built for.
+
+`onnx_fix.profiles.check.check_profile` says whether one can work, and
+`onnx_fix.profiles.collect.collect` gathers those that a command line asks for.
+"""
 
 from onnx_fix.profiles.asked import Asked, Range, Triple, asked_of
 from onnx_fix.profiles.grammar import parse_profile, parse_profiles, spell_profile
@@ -11,10 +15,12 @@ from onnx_fix.profiles.profile import (
     profile_of,
     symbol_ranges,
 )
+from onnx_fix.profiles.samples import Derived, from_inputs
 from onnx_fix.profiles.shape_tensors import ShapeInput, shape_inputs
 
 __all__ = [
     "Asked",
+    "Derived",
     "InputRange",
     "Profile",
     "Range",
@@ -23,6 +29,7 @@ __all__ = [
     "Shapes",
     "Triple",
     "asked_of",
+    "from_inputs",
     "parse_profile",
     "parse_profiles",
     "profile_from",

@@ -47,7 +47,7 @@ class Tracer:
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        self._model = _without_weights(model)
+        self._model = without_weights(model)
         self._uses: dict[str, list[tuple[onnx.NodeProto, int]]] = defaultdict(list)
         self._aliases: dict[str, list[str]] = defaultdict(list)
         self._constants: dict[str, NDArray[np.generic]] = {}
@@ -230,7 +230,7 @@ def _constant_value(node: onnx.NodeProto) -> NDArray[np.generic] | None:
     return None
 
 
-def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+def without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     """Copy a model, its big constants replaced by inputs of their type, its functions inlined."""
     light = onnx.ModelProto(ir_version=max(model.ir_version, 4))
     light.opset_import.extend(model.opset_import)
