@@ -139,9 +139,9 @@ def fix(
         pipeline: A pipeline or the path of a pipeline file; by default the planner's choice.
         plugins: Whether nodes may become plugin nodes; False asks for plain ONNX throughout.
         opset: The operator set to write; by default that of the model.
-        max_count: The largest number of elements that a NonZero is to find, by the name of the
-            node or of its output (``*``: all others). It changes the contract of the model: see
-            the pass ``bound-non-zero``.
+        max_count: The largest number of elements that a NonZero or NonMaxSuppression is to find,
+            by the name of the node or of its output (``*``: all others). It changes the contract
+            of the model: see the passes ``bound-non-zero`` and ``replace-nms``.
         freeze: Inputs that become constants, with their values: arrays, numbers, lists of numbers,
             or ``@FILE.npy``. The model has fewer inputs then: see the pass ``freeze-inputs``.
         retype_io: Whether inputs and outputs of an element type that the target lacks get a wider
@@ -217,13 +217,15 @@ def fix(
 
 
 def _check_names(model: Model, max_count: Mapping[str, int]) -> None:
-    """Raise where a name is that of no NonZero; nodes of functions get theirs when inlined."""
-    nodes = [n for s in model.scopes for n in s.nodes("NonZero")]
+    """Raise where a name is that of no node to bound; those of functions come when inlined."""
+    nodes = [n for s in model.scopes for n in s.nodes("NonZero", "NonMaxSuppression")]
     names = {str(name) for n in nodes for name in (n.name, n.outputs[0].name)}
     for name in max_count:
         if name != "*" and name not in names and not model.proto.functions:
             has = ", ".join(node_label(n) for n in nodes) or "none at all"
-            raise UsageError(f"the model has no NonZero called '{name}'; it has: {has}")
+            raise UsageError(
+                f"the model has no NonZero or NonMaxSuppression called '{name}'; it has: {has}"
+            )
 
 
 def _in_the_way(model: Model, path: Path | None) -> list[CheckFinding]:

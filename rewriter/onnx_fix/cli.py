@@ -85,8 +85,8 @@ MaxCount = Annotated[
     typer.Option(
         "--max-count",
         metavar="NAME=K",
-        help="Let a NonZero (by its name or its output's; * for all) find K elements at most, "
-        "with padding and a count. Outputs change. May be repeated.",
+        help="Let a NonZero or NonMaxSuppression (by its name or its output's; * for all) find K "
+        "at most, with padding and a count. Outputs change. May be repeated.",
     ),
 ]
 Freeze = Annotated[
