@@ -123,29 +123,24 @@ def register(app: typer.Typer) -> None:
             if note:
                 typer.echo(f"note: {note}", err=True)
             proto = load_proto(model)
+            switches = (fp16, bf16, int8, fp8, int4, best)
+            asked = Options(
+                output=output,
+                precisions=tuple(name for name, on in zip(PRECISIONS, switches, strict=True) if on),
+                workspace=workspace,
+                build_only=build_only,
+                timing_cache=timing_cache,
+                version_compatible=version_compatible,
+                optimization_level=optimization_level,
+                plugin_libraries=tuple(plugin_library or ()),
+                extra=_extra(extra or ()),
+            )
             if lint is not None:
+                if asked != Options() or profile or one_line:
+                    raise UsageError("--lint checks the command as it is: give no options of it")
                 code = _lint(lint, proto, model, chosen, output_format)
             else:
-                switches = (fp16, bf16, int8, fp8, int4, best)
-                made = command(
-                    proto,
-                    model,
-                    chosen,
-                    _profiles(proto, profile or ()),
-                    Options(
-                        output=output,
-                        precisions=tuple(
-                            name for name, on in zip(PRECISIONS, switches, strict=True) if on
-                        ),
-                        workspace=workspace,
-                        build_only=build_only,
-                        timing_cache=timing_cache,
-                        version_compatible=version_compatible,
-                        optimization_level=optimization_level,
-                        plugin_libraries=tuple(plugin_library or ()),
-                        extra=_extra(extra or ()),
-                    ),
-                )
+                made = command(proto, model, chosen, _profiles(proto, profile or ()), asked)
                 if run:
                     code = _run(made, proto, model, chosen, trtexec, log)
                 else:

@@ -250,7 +250,8 @@ def test_bounds_that_are_missing(target: str, given: str, expected: str) -> None
     flags = " ".join(f"--{bound}Shapes=x:4x3" for bound in given.split())
     one = only(f"{GOOD} {flags}", target, X)
     assert (one.severity, one.code) == (expected, "bounds-missing")
-    assert ("copied" in one.message) is (expected == "warning")
+    sources = {"min": "min", "opt": "opt", "min max": "max", "max": "max"}
+    assert (f"is that of --{sources[given]}Shapes" in one.message) is (expected == "warning")
 
 
 def test_an_input_that_only_some_bounds_name() -> None:
@@ -262,7 +263,12 @@ def test_an_input_that_only_some_bounds_name() -> None:
 
 def test_one_symbol_has_one_size() -> None:
     every = found(GOOD + three("x:4x3,y:5"), "trt-8.6", XY)
-    assert [f"{f.severity} {f.code}" for f in every] == ["warning symbol"] * 3
+    assert [f"{f.severity} {f.code}" for f in every] == [
+        "warning symbol",
+        "error symbol",
+        "warning symbol",
+    ]
+    assert said(GOOD + three("x:4x3,y:5"), "trt-8.4", XY) == ["warning symbol"] * 3
     assert "--minShapes: N is 4 in x and 5 in y" in every[0].message
 
 
@@ -336,3 +342,20 @@ def test_variables_are_not_guessed() -> None:
     assert "$MORE" in every[0].message
     assert not any("\0" in str(one) for one in every)
     assert {one.code for one in every} <= {"not-expanded", "bounds-missing", "no-shapes"}
+
+
+@pytest.mark.parametrize("flag", ["--int8", "--best"])
+@pytest.mark.parametrize("target", ["trt-7.2", "trt-8.6", "trt-10.3"])
+def test_int8_needs_scales(flag: str, target: str) -> None:
+    assert said(f"{GOOD} {flag}", target) == ["warning int8-without-scales"]
+    assert said(f"{GOOD} {flag} --calib=c.cache", target) == []
+    model = parsed(
+        '<ir_version: 8, opset_import: ["" : 13]> main (float[2] x) => (float[2] y)'
+        " <float s = {0.5}> { q = QuantizeLinear (x, s) y = DequantizeLinear (q, s) }"
+    )
+    assert said(f"{GOOD} {flag}", target, model) == []
+
+
+def test_int8_and_fp8() -> None:
+    codes = [one.code for one in found(f"{GOOD} --int8 --fp8 --calib=c", "trt-8.6")]
+    assert codes == ["int8-and-fp8"]

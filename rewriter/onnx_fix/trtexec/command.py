@@ -114,6 +114,8 @@ def command(
         UsageError: a dynamic input has no shapes, or something cannot be written.
     """
     asked = asked or Options()
+    if asked.output is not None and asked.output.absolute() == path.absolute():
+        raise UsageError(f"the engine would replace the model {path}; name another --output")
     known = options(target.release)
     inputs = inputs_of(model)
     _complete(inputs, profiles)

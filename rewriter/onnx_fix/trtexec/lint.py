@@ -15,10 +15,11 @@ from onnx_fix.trtexec.finding import LintFinding
 from onnx_fix.trtexec.inputs import ModelInput, inputs_of
 from onnx_fix.trtexec.lint_flags import lint_flags
 from onnx_fix.trtexec.lint_shapes import lint_shapes
-from onnx_fix.trtexec.needs import plugin_needs, weight_files
+from onnx_fix.trtexec.needs import nodes_of, plugin_needs, weight_files
 from onnx_fix.trtexec.pasted import VARIABLE, read_pasted
 from onnx_fix.trtexec.shape_lists import SHAPE_FLAGS
 
+_SCALED = ("QuantizeLinear", "DequantizeLinear")
 _PLUGIN_FLAGS = ("--plugins", "--staticPlugins", "--dynamicPlugins", "--safetyPlugins")
 
 
@@ -83,6 +84,7 @@ def lint_arguments(
         *lint_flags(arguments, target),
         *_file(arguments, path),
         *_batch(arguments, inputs, target),
+        *_quantized(arguments, model, target),
         *lint_shapes(arguments, inputs, target.release, _no_inputs(model)),
         *_plugins(arguments, model, target),
         *_weights(model, path),
@@ -127,6 +129,36 @@ def _batch(
             "no-explicit-batch",
             f"trtexec of {target.name} takes the batch for implicit unless it is told otherwise",
             "add --explicitBatch",
+        )
+
+
+def _quantized(
+    arguments: Sequence[str], model: ModelProto, target: Target
+) -> Iterator[LintFinding]:
+    """INT8 without scales builds, runs fast, and computes something else."""
+    names = {argument.partition("=")[0] for argument in arguments} & set(options(target.release))
+    asked = next((name for name in ("--int8", "--best") if name in names), "")
+    if asked and "--fp8" in names and behaves(target.release, "int8_excludes_fp8"):
+        yield LintFinding(
+            "error",
+            "int8-and-fp8",
+            f"{asked} and --fp8 exclude each other, and together end the run",
+            "leave one of the two",
+            "--fp8",
+        )
+    if (
+        asked
+        and "--calib" not in names
+        and behaves(target.release, "int8_scales_made_up")
+        and not any(node.op_type in _SCALED for node in nodes_of(model))
+    ):
+        yield LintFinding(
+            "warning",
+            "int8-without-scales",
+            f"{asked}: the model has no QuantizeLinear nodes and there is no --calib, so that "
+            "trtexec makes the scales up; the engine is good for timing, its numbers are wrong",
+            "give --calib=CACHE, quantize the model, or use --fp16",
+            asked,
         )
 
 

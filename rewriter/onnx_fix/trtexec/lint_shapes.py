@@ -218,28 +218,39 @@ class _Shapes:
             yield LintFinding(
                 "warning",
                 "bounds-missing",
-                f"{text} {verb} missing{self._group.where} and {verb} copied from "
-                f"{self._copied(given)}: the engine takes that and no other",
+                f"{text} {verb} missing{self._group.where}: {self._copied(given)}, and the engine "
+                "takes nothing else",
                 "give all three",
                 lacking[0],
             )
         for mine in self._sizes.values():
             self._copy(mine, given)
 
+    def _sources(self, given: Sequence[bool]) -> dict[str, str]:
+        """Which bound the program copies for one that is missing."""
+        there = [bound for bound, has in zip(_BOUNDS, given, strict=True) if has]
+        if behaves(self._release, "first_bound_sets_the_others"):
+            orders = dict.fromkeys(_BOUNDS, _BOUNDS)
+        else:
+            orders = {
+                "min": ("opt", "max", "min"),
+                "opt": ("max", "min", "opt"),
+                "max": ("opt", "min", "max"),
+            }
+        return {
+            bound: next(b for b in orders[bound] if b in there)
+            for bound in _BOUNDS
+            if bound not in there
+        }
+
     def _copied(self, given: Sequence[bool]) -> str:
-        there = [f for f, has in zip(SHAPE_FLAGS, given, strict=True) if has]
-        return " and ".join(there)
+        said = [f"{bound} is that of --{b}Shapes" for bound, b in self._sources(given).items()]
+        return " and ".join(said)
 
     def _copy(self, mine: dict[str, Sizes], given: Sequence[bool]) -> None:
-        """Fill in what the program copies: min from opt or max, opt from max or min, max from opt
-        or min."""
-        before = dict(mine)
-        orders = {"min": ("opt", "max"), "opt": ("max", "min"), "max": ("opt", "min")}
-        for bound, has in zip(_BOUNDS, given, strict=True):
-            if not has:
-                source = next((before[b] for b in orders[bound] if b in before), None)
-                if source is not None:
-                    mine.setdefault(bound, source)
+        for bound, source in self._sources(given).items():
+            if source in mine:
+                mine.setdefault(bound, mine[source])
 
     def _input(self, one: ModelInput) -> Iterator[LintFinding]:
         mine = self._sizes.get(one.name, {})
@@ -396,10 +407,17 @@ class _Shapes:
                         continue
                     name, there = first.setdefault(dim, (one.name, size))
                     if there != size:
-                        yield LintFinding(
-                            "warning",
-                            "symbol",
-                            f"--{bound}Shapes: {dim} is {there} in {name} and {size} in {one.name}",
-                            "the model has one size there: give both the same",
-                            one.name,
-                        )
+                        yield self._disagree(bound, dim, (name, there), (one.name, size))
+
+    def _disagree(
+        self, bound: str, dim: str, one: tuple[str, int], other: tuple[str, int]
+    ) -> LintFinding:
+        ends = bound == "opt" and behaves(self._release, "one_symbol_one_size")
+        what = "which ends the build" if ends else "and the engine takes only what both allow"
+        return LintFinding(
+            "error" if ends else "warning",
+            "symbol",
+            f"--{bound}Shapes: {dim} is {one[1]} in {one[0]} and {other[1]} in {other[0]}, {what}",
+            "the model has one size there: give both the same",
+            other[0],
+        )
