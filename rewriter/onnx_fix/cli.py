@@ -207,6 +207,7 @@ def fix_command(
                 target=target,
                 config=config,
                 profiles=profile or (),
+                inputs=inputs,
                 settings=settings_of(precision=precision, capabilities=compute_capability or ()),
                 frozen=bool(freeze),
                 force=force,

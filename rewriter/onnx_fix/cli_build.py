@@ -19,7 +19,8 @@ from onnx_fix.errors import UsageError
 
 if TYPE_CHECKING:
     from onnx_fix.building import BuildResult, BuildSettings
-    from onnx_fix.profiles import Asked
+    from onnx_fix.pipeline import Pipeline
+    from onnx_fix.profiles.collect import Collected
     from onnx_fix.target import Target
 
 BUILD_EXIT_CODES = (
@@ -122,7 +123,9 @@ class EngineJob:
 
     engine: Path
     target: Target
-    asked: tuple[tuple[Asked, ...], ...]
+    texts: tuple[str, ...]
+    pipeline: Pipeline | None
+    inputs: Path | None
     settings: BuildSettings
     force: bool
 
@@ -136,6 +139,7 @@ class EngineJob:
         target: str | None,
         config: Path | None,
         profiles: Sequence[str],
+        inputs: Path | None,
         settings: BuildSettings,
         frozen: bool,
         force: bool,
@@ -151,7 +155,7 @@ class EngineJob:
         from onnx_fix.building.run import check_engine_path
         from onnx_fix.load import load_proto
         from onnx_fix.pipeline import read_pipeline
-        from onnx_fix.profiles import parse_profiles, profile_from
+        from onnx_fix.profiles.collect import collect
 
         if engine.resolve() == output.resolve():
             raise UsageError(f"{engine} is to be both the model and the engine; choose another")
@@ -160,38 +164,35 @@ class EngineJob:
         if target is None and pipeline is not None:
             target = pipeline.target
         _, chosen = choose_builder(target)
-        asked = parse_profiles(profiles)
-        if not asked and pipeline is not None:
-            asked = pipeline.asked()
         if not frozen:
             # Inputs that are made constants need no range; the rest is as the original has it.
-            proto = load_proto(model)
-            for ranges in asked or ((),):
-                profile_from(proto, ranges)
-        return cls(engine, chosen, asked, settings, force)
+            collect(load_proto(model), profiles, pipeline, inputs)
+        return cls(engine, chosen, tuple(profiles), pipeline, inputs, settings, force)
 
     def build(self, model: Path, *, quiet: bool, verbose: int) -> BuildResult:
         """Build the engine of the fixed model, and print how it went."""
         from onnx_fix.load import load_proto
-        from onnx_fix.profiles import profile_from
+        from onnx_fix.profiles.collect import collect
 
-        proto = load_proto(model)
-        profiles = [profile_from(proto, ranges) for ranges in self.asked]
+        found = collect(load_proto(model), self.texts, self.pipeline, self.inputs)
         return build_and_print(
-            model, self.engine, target=self.target, profiles=profiles, settings=self.settings,
+            model, self.engine, target=self.target, profiles=found, settings=self.settings,
             force=self.force, quiet=quiet, verbose=verbose,
         )  # fmt: skip
 
 
 def build_and_print(
-    model: Path, engine: Path, *, quiet: bool, verbose: int, **options: Any
+    model: Path, engine: Path, *, profiles: Collected, quiet: bool, verbose: int, **options: Any
 ) -> BuildResult:
     """Build with a progress display, and print how it went."""
     from onnx_fix.building import build
     from onnx_fix.render_build import render_build, show_progress
 
+    if not quiet:
+        for note in profiles.notes:
+            typer.echo(note, err=True)
     with stoppable(), show_progress(quiet) as tell:
-        result = build(model, engine, progress=tell, **options)
+        result = build(model, engine, profiles=profiles.profiles, progress=tell, **options)
     render_build(result, verbose=verbose, quiet=quiet)
     return result
 
@@ -219,6 +220,17 @@ def register(app: typer.Typer, write_text: Callable[[Path, str], None]) -> None:
                 help="Sizes of dynamic inputs: n=1:16:64,x=1x3:4x3:8x3, shape values: s=[2]:[4]:[8]"
                 ", or a YAML file. May be repeated for several profiles.",
             ),
+        ] = None,
+        inputs: Annotated[
+            Path | None,
+            typer.Option(
+                "--inputs",
+                help="Folder of npz or npy samples: sizes for what --profile leaves open.",
+            ),
+        ] = None,
+        config: Annotated[
+            Path | None,
+            typer.Option("--config", "-c", help="Pipeline file with dims or profiles."),
         ] = None,
         precision: PrecisionName = "as-is",
         fp16: Annotated[bool, typer.Option("--fp16", help="The same as --precision fp16.")] = False,
@@ -276,7 +288,8 @@ def register(app: typer.Typer, write_text: Callable[[Path, str], None]) -> None:
         with errors():
             from onnx_fix.building.run import check_engine_path
             from onnx_fix.load import load_proto
-            from onnx_fix.profiles import parse_profiles, profile_from
+            from onnx_fix.pipeline import read_pipeline
+            from onnx_fix.profiles.collect import collect
             from onnx_fix.save import check_output
 
             if fp16 and precision not in ("as-is", "fp16"):
@@ -298,12 +311,12 @@ def register(app: typer.Typer, write_text: Callable[[Path, str], None]) -> None:
             if report is not None:
                 check_output(report, source, force=True)
             proto = load_proto(model)
-            asked = parse_profiles(profile or ())
+            pipeline = None if config is None else read_pipeline(config)
             result = build_and_print(
                 model,
                 output,
                 target=target,
-                profiles=[profile_from(proto, ranges) for ranges in asked],
+                profiles=collect(proto, profile or (), pipeline, inputs),
                 settings=settings,
                 force=force,
                 quiet=quiet,

@@ -50,7 +50,7 @@ def render_build(result: BuildResult, *, verbose: int = 0, quiet: bool = False) 
         _failed(out, result, verbose)
     if not quiet or not result.ok:
         for note in (*result.notes, *result.last.notes):
-            say(out, f"note: {note}")
+            say(out, f"note: {note}", 0 if not result.ok else 2)
 
 
 def _built(out: Console, result: BuildResult, verbose: int, quiet: bool) -> None:

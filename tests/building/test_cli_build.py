@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import onnx.parser
 import pytest
@@ -128,6 +129,23 @@ def test_the_ranges_of_a_pipeline_file_are_the_profile(tmp_path: Path, model: Pa
     assert result.exit_code == 0, result.output
     record = json.loads((tmp_path / "e.plan.json").read_text())
     assert record["profiles"][0][0]["max"] == [4, 4]
+
+
+@RTX
+@pytest.mark.rtx
+@pytest.mark.parametrize("road", [False, True])
+def test_samples_make_the_profile(tmp_path: Path, model: Path, road: bool) -> None:
+    samples = tmp_path / "samples"
+    samples.mkdir()
+    for n in (2, 5, 9):
+        np.savez(samples / f"{n}.npz", x=np.ones((n, 4), np.float32))
+    told = ("-o", tmp_path / "f.onnx", "--engine", tmp_path / "e.plan", "-t", "auto")
+    command = (model, *told) if road else ("build", model, "-o", tmp_path / "e.plan")
+    result = run(*command, "--inputs", samples)
+    assert result.exit_code == 0, result.output
+    record = json.loads((tmp_path / "e.plan.json").read_text())
+    (entry,) = record["profiles"][0]
+    assert [entry[k] for k in ("min", "opt", "max")] == [[2, 4], [5, 4], [9, 4]]
 
 
 @RTX

@@ -155,6 +155,7 @@ def test_a_refusal_is_explained_and_leaves_nothing(
     result = build(model, tmp_path / "e.plan", profiles=suited)
     assert (result.status, result.exit_code) == ("refused", exit_code)
     assert words in json.dumps(result.to_dict()["explanations"])
+    assert any("sizes do not fit" in n for n in result.notes) == (words != "no importer")
     assert result.to_dict()["engine"] is None
     assert left(tmp_path) == {"m.onnx"}
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +28,7 @@ from onnx_fix.explain import Explanation, explain_log
 from onnx_fix.load import load_proto
 from onnx_fix.model import Model
 from onnx_fix.profiles import Profile, profile_from
+from onnx_fix.profiles.check import ProfileFinding, check_profile
 from onnx_fix.save import check_output, external_files, staging_folder
 from onnx_fix.target import Target
 
@@ -130,6 +131,8 @@ def build(
         )  # fmt: skip
         result = _attempts(task, result)
         result = replace(result, explanations=_explained(task, result, chosen))
+        if result.status == "refused" and result.last.stage == "building":
+            result = replace(result, notes=(*result.notes, *_against(task)))
         if result.ok:
             if _stamps(path, files) != stamps:
                 raise ModelError(f"{path} was changed while it was built; build it again")
@@ -221,6 +224,19 @@ def _explained(task: Task, result: BuildResult, target: Target) -> tuple[Explana
     # What is not known of a warning says no more than the warning itself.
     silent = ("harmless", "unknown") if all(a.built for a in result.attempts) else ("harmless",)
     return tuple(one for one in found if one.severity not in silent)
+
+
+def _against(task: Task) -> Iterator[str]:
+    """What inference of sizes finds wrong with the profiles, where the builder refused one."""
+    for number, profile in enumerate(task.profiles, 1):
+        which = f"profile {number}" if len(task.profiles) > 1 else "the profile"
+        findings: list[ProfileFinding] = []
+        with suppress(OnnxFixError):
+            findings = check_profile(task.proto, profile, task.target, run=False)
+        for finding in findings:
+            if finding.severity == "error":
+                node = f" (at {finding.op} {finding.node})" if finding.node else ""
+                yield f"{which}: {finding.message}{node}; {finding.mend}"
 
 
 def _check_cache(path: Path) -> None:
