@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -122,11 +123,13 @@ def build(
     if limit and not measures_memory():
         note = "this system does not say how much memory a process has: the limit is not held"
         result = replace(result, notes=(*result.notes, note))
-    with staging_folder(Path(os.path.abspath(output.parent))) as staging:
-        work = staging / "work"
-        work.mkdir()
+    with (
+        staging_folder(Path(os.path.abspath(output.parent))) as staging,
+        # The builder's own temporary files may be large, and need not lie beside the engine.
+        tempfile.TemporaryDirectory(prefix="onnx-fix-build-", ignore_cleanup_errors=True) as work,
+    ):
         task = Task(
-            path, proto, builder, chosen, suited, needs(proto), work, staging / "engine",
+            path, proto, builder, chosen, suited, needs(proto), Path(work), staging / "engine",
             staging / "cache", limit, worker, progress,
         )  # fmt: skip
         result = _attempts(task, result)
