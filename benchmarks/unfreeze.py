@@ -341,15 +341,15 @@ def has_option() -> bool:
 
 
 def repaired(frozen: Frozen, ending: str, also: Sequence[str], target: str) -> ModelProto | str:
-    """What `onnx_fix.fix` makes of an export; a sentence where it refuses."""
+    """What `onnx_fix.fix` makes of an export; a sentence where it makes nothing."""
     fix: Callable[..., Any] = onnx_fix.fix
     others = [str(frozen.path(other)) for other in also]
     try:
-        result = fix(
-            str(frozen.path(ending)), target=target, dynamic=frozen.dynamic, also=others or None
-        )
+        result = fix(str(frozen.path(ending)), target=target, dynamic=frozen.dynamic, also=others)
     except OnnxFixError as error:
-        return _first(error)
+        return f"refused: {' '.join(str(error).split())[:300]}"
+    except Exception as error:
+        return f"crashed: {_first(error)}"
     model: ModelProto = result.model
     return model
 
@@ -421,7 +421,7 @@ def ran(chosen: Sequence[Frozen], target: str) -> Iterator[str]:
         for name, model in candidates(frozen, target):
             if isinstance(model, str):
                 refused[name] += 1
-                yield f"| {frozen.name} | {name} |" + " |" * 6 + f" refused: {model} |"
+                yield f"| {frozen.name} | {name} |" + " |" * 6 + f" {model.replace('|', '/')} |"
                 continue
             found = score(model, frozen)
             total[name].append(found)
@@ -434,7 +434,7 @@ def ran(chosen: Sequence[Frozen], target: str) -> Iterator[str]:
             cells = (frozen.name, name, *marks, ", ".join(single), note)
             yield "| " + " | ".join(cells) + " |"
     yield "\n= the same numbers, ≠ other numbers or another shape, x does not run\n"
-    yield "| model | sets | right everywhere | right, wrong, fails at unseen sizes | refused |"
+    yield "| model | sets | right everywhere | right, wrong, fails at unseen sizes | no model |"
     yield "|---|---|---|---|---|"
     for name in dict.fromkeys([*total, *refused]):
         scores = total[name]

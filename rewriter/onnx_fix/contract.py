@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -270,6 +270,14 @@ class ModelPass(BasePass):
             UsageError: an option asks for what the model does not have.
         """
         return {}
+
+    def adds_dims(self) -> bool:
+        """Whether dims of inputs become symbols, so that there are sizes to try it at."""
+        return False
+
+    def other_exports(self) -> Sequence[str]:
+        """Files with models that the result equals as well, each at the sizes it has."""
+        return ()
 
 
 @dataclass(frozen=True, slots=True)

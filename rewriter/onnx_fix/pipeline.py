@@ -226,6 +226,35 @@ def with_retype_io(passes: tuple[PassEntry, ...]) -> tuple[PassEntry, ...]:
     )
 
 
+UNFREEZING = "unfreeze-shapes"
+"""The pass that makes dims of inputs dynamic."""
+
+
+def with_dynamic(
+    passes: tuple[PassEntry, ...],
+    dynamic: Mapping[str, str],
+    also: Sequence[str | Path],
+    assume: Mapping[str, str | int],
+) -> tuple[PassEntry, ...]:
+    """The passes with dims made dynamic; the pass that does it is put first where it is missing."""
+    if not (dynamic or also or assume):
+        return passes
+    if all(e.name != UNFREEZING for e in passes):
+        passes = (PassEntry(name=UNFREEZING), *passes)
+
+    def unfreezing(entry: PassEntry) -> PassEntry:
+        known = entry.options
+        options = {
+            **known,
+            "dynamic": {**(known.get("dynamic") or {}), **dynamic},
+            "also": [*(known.get("also") or ()), *(str(path) for path in also)],
+            "assume": {**(known.get("assume") or {}), **assume},
+        }
+        return entry.model_copy(update={"options": options})
+
+    return tuple(unfreezing(e) if e.name == UNFREEZING else e for e in passes)
+
+
 def parse_counts(texts: Sequence[str]) -> dict[str, int]:
     """``NAME=K`` as a mapping; names may hold equal signs themselves.
 

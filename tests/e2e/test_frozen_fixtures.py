@@ -6,12 +6,14 @@ import importlib.util
 import sys
 from functools import cache
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+
+from onnx_fix.errors import OnnxFixError
 
 ROOT = Path(__file__).parents[2]
 FROZEN = ROOT / "fixtures" / "frozen"
@@ -156,6 +158,45 @@ def test_differences_are_counted_by_reader() -> None:
 )
 def test_what_a_constant_looks_like(value: np.ndarray[Any, Any], kind: str) -> None:
     assert bench().kind(value) == kind
+
+
+def test_a_number_of_points_left_in_a_logarithm_is_seen() -> None:
+    """What mends the shapes alone runs at every size, with the numbers of ``a`` in its floats."""
+    frozen = bench().Frozen("point_matcher.legacy17")
+    static, model = (onnx.load(frozen.path(ending)) for ending in ("a", "free"))
+    values = bench().constants(static)
+    left = [values[node.input[0]] for node in static.graph.node if node.op_type == "Log"]
+    logs = [node for node in model.graph.node if node.op_type == "Log"]
+    assert [float(value) for value in left] == [65.0, 41.0, 24.0]
+    for number, (node, value) in enumerate(zip(logs, left, strict=True)):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(value, f"left{number}"))
+        node.input[0] = f"left{number}"
+    verdicts = bench().score(model, frozen).verdicts
+    assert {size for size, found in verdicts.items() if found.kind == "right"} == {"a"}
+    assert all(found.kind != "fails" for found in verdicts.values())
+
+
+def test_a_fix_is_run_or_its_refusal_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, list[str]]] = []
+
+    def fix(model: str, *, target: str, dynamic: dict[str, str], also: list[str]) -> Any:
+        path = Path(model)
+        asked.append((path.name, [Path(other).name for other in also]))
+        assert dynamic == {"ids:0": "B", "ids:1": "N"}
+        if not also:
+            raise OnnxFixError("the 13 is open")
+        return SimpleNamespace(model=onnx.load(path.with_name(path.name.replace(".a.", ".free."))))
+
+    monkeypatch.setattr(bench().onnx_fix, "fix", fix)
+    rows = list(bench().ran([bench().Frozen("rotary_text.legacy17")], "trt-10.3"))
+    assert asked == [
+        ("rotary_text.legacy17.a.onnx", []),
+        ("rotary_text.legacy17.a.onnx", ["rotary_text.legacy17.b.onnx"]),
+    ]
+    assert any("| fix of a |" in row and "refused: the 13 is open" in row for row in rows)
+    assert "| rotary_text.legacy17 | fix of a, b | = | = | = | = | = | B =, N = |  |" in rows
+    assert "| fix of a | 1 | 0 | 0, 0, 0 | 1 |" in rows
+    assert "| fix of a, b | 1 | 1 | 3, 0, 0 | 0 |" in rows
 
 
 def test_a_wrong_model_is_called_wrong() -> None:

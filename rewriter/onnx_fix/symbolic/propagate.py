@@ -13,6 +13,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
+from onnx_fix.errors import UsageError
 from onnx_fix.model import Model
 from onnx_fix.scope import Scope, is_standard
 from onnx_fix.symbolic.rules import SHAPES, VALUES
@@ -74,6 +75,8 @@ class Propagation:
     """Sizes of the axes that unknowns are positions on."""
     assumed: Mapping[str, Size] = field(default_factory=dict)
     """What the user says that numbers are, by place."""
+    heard: set[str] = field(default_factory=set)
+    """Places of ``assumed`` that were met."""
     unfollowed: dict[str, list[str]] = field(default_factory=dict)
     """Nodes that no rule follows, by op."""
 
@@ -184,9 +187,8 @@ class Propagation:
 
     def _unknown(self, number: int, numbers: Hints, place: Place) -> Size:
         """An unknown for a number that may be a size, else the number itself."""
-        said = self.assumed.get(str(place))
-        if said is not None:
-            return said
+        if str(place) in self.assumed:
+            return self.said(str(place), number)
         if len(numbers) < self.solver.exports:
             # The others have the same number there.
             numbers = (number,) * self.solver.exports
@@ -197,6 +199,22 @@ class Propagation:
         assert unknown.symbol is not None
         self.places[unknown.symbol] = place
         return unknown
+
+    def said(self, place: str, number: float) -> Size:
+        """What the user says that the number at a place is.
+
+        Raises:
+            UsageError: it was another number at the export.
+        """
+        value = self.assumed[place]
+        self.heard.add(place)
+        unnamed = value.symbols - set(self.solver.hints)
+        if unnamed:
+            raise UsageError(f"'{place}={value}': no dim is called {', '.join(sorted(unnamed))}")
+        was = self.solver.hint(value)
+        if was is not None and was != number:
+            raise UsageError(f"'{place}={value}': that was {was} at the export, not {number:g}")
+        return value
 
     def attribute(self, step: Step, name: str, element: int | None, number: int) -> Size:
         """An element of an attribute, which may be a size."""

@@ -144,7 +144,7 @@ class Solver:
         for name in reversed(names):
             value = _solved(rest, name)
             if value is not None and self.agrees(value, size(name)):
-                self.decide(name, value, equation.where)
+                self.decide(name, value, _needed(equation))
                 return True
         return False
 
@@ -174,7 +174,7 @@ class Solver:
                 for name in self.unknowns(one):
                     found = self.divisors(left_over, self.hints[name])
                     if len(found) == 1:
-                        self.decide(name, found[0], equation.where)
+                        self.decide(name, found[0], _needed(equation))
                         return True
         return False
 
@@ -223,6 +223,10 @@ def _solved(rest: Size, name: str) -> Size | None:
         return None
     value = (Size({monomial: coefficient}) - rest).exact(factor)
     return None if value is None or name in value.symbols else value
+
+
+def _needed(equation: Equation) -> str:
+    return f"or '{equation.where}' does not run"
 
 
 def split_factors(product: Size) -> tuple[int, list[Size]]:
