@@ -111,16 +111,24 @@ class ShapeInput:
         return size
 
 
-def shape_inputs(model: ModelProto) -> dict[str, ShapeInput]:
+def shape_inputs(model: ModelProto, *, fit: bool = False) -> dict[str, ShapeInput]:
     """The inputs whose values decide sizes, by name, in the order of the inputs.
 
     Values are followed through shape arithmetic, nested graphs and local functions.
+
+    Args:
+        model: The model; weights are not looked at.
+        fit: Leave out those that TensorRT cannot take as shape tensors.
     """
     found: dict[str, ShapeInput] = {}
     tracer: Tracer | None = None
     for value in fed_inputs(model):
         declared = tensor_type(value.type)
         if declared is None or value.type.WhichOneof("value") != "tensor_type":
+            continue
+        dims = input_dims(value)
+        obstacle = _obstacle(dims, declared.elem_type)
+        if fit and obstacle:
             continue
         tracer = tracer or Tracer(model)
         first = next(
@@ -129,14 +137,13 @@ def shape_inputs(model: ModelProto) -> dict[str, ShapeInput]:
         )
         if first is None:
             continue
-        dims = input_dims(value)
         found[value.name] = ShapeInput(
             value.name,
             dims,
             first.name or first.output[0],
             first.op_type,
             split=dims is None or any(isinstance(d, str) for d in dims),
-            obstacle=_obstacle(dims, declared.elem_type),
+            obstacle=obstacle,
         )
     return found
 
