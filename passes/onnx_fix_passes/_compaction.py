@@ -77,16 +77,7 @@ def compact(
     known = [d for d in dims if isinstance(d, int)]
     length = math.prod(known) if len(known) == len(dims) else None
     flat = e.reshape(e.cast(truth, FLOAT), [1, -1])
-    if form(scope, most, length) == "compare":
-        assert length is not None
-        place = _compared(e, flat, most)
-        ok = e("Less", place, e.const(np.float32(length)))
-    else:
-        keys, whole = _keys(e, flat, length, most)
-        best = _top(e, keys, most)
-        # The keys of two elements differ, so that ties are among zeros alone.
-        ok = e("Greater", best, e.const(np.float32(0)))
-        place = e("Sub", whole, best)
+    place, ok = first_places(scope, e, flat, length, most)
     kept = e("Where", ok, place, e.const(np.float32(0)))
     if padding == "repeat-last":
         kept = e("Where", ok, place, e("ReduceMax", kept, keepdims=0))
@@ -95,6 +86,21 @@ def compact(
         found = e("Where", ok, found, e.const(np.asarray(-1, np.int64)))
     number = e("ReduceSum", e.cast(ok, FLOAT), keepdims=0)
     return Compact(found, e.reshape(ok, [-1]), e.cast(number, TensorProto.INT64))
+
+
+def first_places(
+    scope: Scope, e: Emitter, flat: gs.Tensor, length: int | None, most: int
+) -> tuple[gs.Tensor, gs.Tensor]:
+    """The positions of the first ones in a float tensor (1, length) of zeros and ones, and which
+    of the K columns hold one."""
+    if form(scope, most, length) == "compare":
+        assert length is not None
+        place = _compared(e, flat, most)
+        return place, e("Less", place, e.const(np.float32(length)))
+    keys, whole = _keys(e, flat, length, most)
+    best = _top(e, keys, most)
+    # The keys of two elements differ, so that ties are among zeros alone.
+    return e("Sub", whole, best), e("Greater", best, e.const(np.float32(0)))
 
 
 def _keys(

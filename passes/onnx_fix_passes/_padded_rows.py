@@ -1,4 +1,4 @@
-"""Where the rows of a NonZero of bounded size go, and whether padding leaves them right."""
+"""Where the rows of a node of bounded size go, and whether padding leaves them right."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ class _Obstacle(Exception):
 
 
 class Flow(RowSizes):
-    """Follows the rows of bounded NonZero nodes through one scope, in execution order.
+    """Follows the rows of bounded nodes through one scope, in execution order.
 
-    ``asked`` says how many columns each may have. A NonZero whose mask lies along the rows of
+    They are NonZero, and NonMaxSuppression where it is asked for. ``asked`` says how many rows each
+    may have, by node. A NonZero whose mask lies along the rows of
     another one has no more than that one, so it is bounded too.
     """
 
@@ -64,6 +65,9 @@ class Flow(RowSizes):
         if node.op == "NonZero" and is_standard(node):
             self._start(node)
             return
+        if id(node) in self._asked:
+            self._start_boxes(node)
+            return
         owners = self._owners(reads(node))
         if not owners:
             return
@@ -72,6 +76,8 @@ class Flow(RowSizes):
                 raise _Obstacle("which is not looked into")
             if has_unresolved(node, *node.attrs):
                 raise _Obstacle("whose attributes are parameters of a function")
+            if node.op == "NonMaxSuppression":
+                raise _Obstacle("which ranks its rows")
             rows = self._follow(node)
         except _Obstacle as obstacle:
             for owner in owners:
@@ -108,6 +114,17 @@ class Flow(RowSizes):
         self._rows[id(out)] = Rows(source, 1)
         if self._scope.is_output(out):
             source.outputs.append((out, 1))
+
+    def _start_boxes(self, node: gs.Node) -> None:
+        """A NonMaxSuppression, whose rows are its first axis."""
+        for owner in self._owners(reads(node)):
+            text = f"{node.op} '{self._scope.label(node)}' reads it, which ranks its rows"
+            self.obstacles.setdefault(owner, text)
+        source = self.sources[id(node)] = Source(node, self._asked[id(node)])
+        out = node.outputs[0]
+        self._rows[id(out)] = Rows(source, 0)
+        if self._scope.is_output(out):
+            source.outputs.append((out, 0))
 
     def _size(self, node: gs.Node, tensor: gs.Tensor) -> list[Element]:
         found = self.elements(tensor)

@@ -12,6 +12,7 @@ from onnx import GraphProto, NodeProto, TensorProto, numpy_helper
 from onnx_fix.scope import Scope
 from onnx_fix.sign import sign
 from onnx_fix.target import TensorFacts
+from onnx_fix_passes._body_rounds import graphs_of
 from onnx_fix_passes._wide_types import Carrier
 
 
@@ -21,6 +22,21 @@ class Names:
     def __init__(self, taken: set[str]) -> None:
         self._taken = taken
         self._counts: dict[str, int] = {}
+
+    @classmethod
+    def of(cls, graph: GraphProto) -> Names:
+        """The names of all tensors and nodes of a graph, and of those inside it."""
+        taken: set[str] = set()
+        graphs = [graph]
+        while graphs:
+            inner = graphs.pop()
+            taken.update(v.name for v in (*inner.input, *inner.output))
+            taken.update(t.name for t in inner.initializer)
+            taken.update(s.values.name for s in inner.sparse_initializer)
+            for node in inner.node:
+                taken.update((node.name, *node.output))
+                graphs.extend(graphs_of(node))
+        return cls(taken)
 
     def fresh(self, base: str) -> str:
         """A name that nothing has: the base itself, or with a number."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from onnx_fix.contract import (
     Exactness,
@@ -24,6 +24,7 @@ from onnx_fix.inlining import inline
 from onnx_fix.model import Model
 from onnx_fix.scope import Scope
 from onnx_fix.target import Target
+from onnx_fix_passes._body_rounds import graphs_of
 from onnx_fix_passes._wide_nodes import Writer, stub_or_small
 from onnx_fix_passes._wide_steps import Names, Steps
 from onnx_fix_passes._wide_types import name_of
@@ -160,7 +161,7 @@ class _Edit:
         self._groups = groups
         self._pass_name = pass_name
         self._carriers = {key: g.carrier for g in groups for key in g.tensors}
-        self._names = Names(_taken(proto))
+        self._names = Names.of(proto.graph)
         self._renamed: dict[int, str] = {}
 
     def run(self) -> tuple[Retyped, ...]:
@@ -186,7 +187,7 @@ class _Edit:
             self._cast_inputs(scope, steps)
         for node, proto in zip(scope.graph.nodes, list(graph.node), strict=True):
             inner = self._model.inner_scopes(node)
-            for inside, body in zip(inner, _bodies(proto) if inner else (), strict=True):
+            for inside, body in zip(inner, graphs_of(proto) if inner else (), strict=True):
                 self._graph(inside, body)
             writer.write(node, proto)
         if scope is self._model.main:
@@ -229,23 +230,3 @@ class _Edit:
                 name = self._renamed.get(id(tensor), str(stored.name))
                 stub_or_small(stored, carrier)
                 stored.name = name
-
-
-def _bodies(node: NodeProto) -> list[GraphProto]:
-    return [
-        g for a in node.attribute for g in ([a.g] if a.type == AttributeProto.GRAPH else a.graphs)
-    ]
-
-
-def _taken(proto: ModelProto) -> set[str]:
-    """Every name of a tensor or node."""
-    found: set[str] = set()
-    graphs = [proto.graph]
-    while graphs:
-        graph = graphs.pop()
-        found.update(v.name for v in (*graph.input, *graph.output))
-        found.update(t.name for t in graph.initializer)
-        for node in graph.node:
-            found.update((node.name, *node.output))
-            graphs.extend(_bodies(node))
-    return found

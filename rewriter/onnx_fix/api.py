@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -29,6 +29,7 @@ from onnx_fix.pipeline import (
     Pipeline,
     VerifySettings,
     read_pipeline,
+    with_dynamic,
     with_freeze,
     with_max_count,
     with_retype_io,
@@ -122,6 +123,9 @@ def fix(
     max_count: Mapping[str, int] | None = None,
     freeze: Mapping[str, ArrayLike] | None = None,
     retype_io: bool = False,
+    dynamic: Mapping[str, str] | None = None,
+    also: Sequence[str | Path] = (),
+    assume: Mapping[str, str | int] | None = None,
     verify: bool = True,
     inputs: str | Path | None = None,
     dims: Ranges | None = None,
@@ -139,13 +143,18 @@ def fix(
         pipeline: A pipeline or the path of a pipeline file; by default the planner's choice.
         plugins: Whether nodes may become plugin nodes; False asks for plain ONNX throughout.
         opset: The operator set to write; by default that of the model.
-        max_count: The largest number of elements that a NonZero is to find, by the name of the
-            node or of its output (``*``: all others). It changes the contract of the model: see
-            the pass ``bound-non-zero``.
+        max_count: The largest number of elements that a NonZero or NonMaxSuppression is to find,
+            by the name of the node or of its output (``*``: all others). It changes the contract
+            of the model: see the passes ``bound-non-zero`` and ``replace-nms``.
         freeze: Inputs that become constants, with their values: arrays, numbers, lists of numbers,
             or ``@FILE.npy``. The model has fewer inputs then: see the pass ``freeze-inputs``.
         retype_io: Whether inputs and outputs of an element type that the target lacks get a wider
             one (INT16 becomes INT32), which the caller then feeds: see the pass ``widen-types``.
+        dynamic: Symbols for dims of inputs that the export made numbers, by ``INPUT:AXIS``: see
+            the pass ``unfreeze-shapes``.
+        also: Exports of the same network at other sizes, from which that pass learns, and which
+            the result is compared with.
+        assume: What numbers are that it asks for.
         verify: Whether to compare the result with the original.
         inputs: A folder with the user's own feeds (npz or npy) for the comparison.
         dims: min, opt and max of symbolic dims, or three shapes of an input, used for the sizes of
@@ -178,6 +187,7 @@ def fix(
     elif opset is not None:
         settings = settings.model_copy(update={"opset": opset})
     passes = with_freeze(with_max_count(settings.passes, max_count or {}), freeze or {})
+    passes = with_dynamic(passes, dynamic or {}, also, assume or {})
     passes = with_retype_io(passes) if retype_io else passes
     settings = settings.model_copy(update={"passes": passes})
     given_dir = None if base_dir is None else Path(base_dir)
@@ -212,18 +222,23 @@ def fix(
         report.verification = compare(after, report.changes)
         if report.verification.status == "differs":
             raise VerificationError(_guilty(job, report, compare, repro, progress))
+        if job.made_dynamic():
+            progress("running at other sizes")
+            report.trials = _trials(after, job.base_dir, ranges, checks)
     report.seconds = time.perf_counter() - start
     return FixResult(after, report, _used(settings, report), unchanged, files)
 
 
 def _check_names(model: Model, max_count: Mapping[str, int]) -> None:
-    """Raise where a name is that of no NonZero; nodes of functions get theirs when inlined."""
-    nodes = [n for s in model.scopes for n in s.nodes("NonZero")]
+    """Raise where a name is that of no node to bound; those of functions come when inlined."""
+    nodes = [n for s in model.scopes for n in s.nodes("NonZero", "NonMaxSuppression")]
     names = {str(name) for n in nodes for name in (n.name, n.outputs[0].name)}
     for name in max_count:
         if name != "*" and name not in names and not model.proto.functions:
             has = ", ".join(node_label(n) for n in nodes) or "none at all"
-            raise UsageError(f"the model has no NonZero called '{name}'; it has: {has}")
+            raise UsageError(
+                f"the model has no NonZero or NonMaxSuppression called '{name}'; it has: {has}"
+            )
 
 
 def _in_the_way(model: Model, path: Path | None) -> list[CheckFinding]:
@@ -262,6 +277,37 @@ def rounds_otherwise(changes: Sequence[Change]) -> bool:
     return any(c.exactness is Exactness.ROUNDING for c in changes)
 
 
+def _trials(
+    model: ModelProto,
+    base_dir: Path | None,
+    ranges: Mapping[str, tuple[int, int, int]],
+    settings: VerifySettings,
+) -> Verification:
+    """Runs of a model at sizes that the original does not have.
+
+    Raises:
+        VerificationError: it runs at none.
+    """
+    from onnx_fix.verify import verify
+
+    found = verify(
+        model,
+        model,
+        before_dir=base_dir,
+        after_dir=base_dir,
+        dims=ranges or None,
+        seed=settings.seed,
+        plugin_bodies=reference_functions(opset_of(model.opset_import)),
+        sizes=2,
+    )
+    if found.status == "no evidence":
+        raise VerificationError(
+            "the model with dynamic dims runs at no other size, so nothing is written; "
+            f"{found.reason}"
+        )
+    return found
+
+
 @dataclass(frozen=True)
 class _Comparison:
     """Compares a rewritten model with the original of its job."""
@@ -275,14 +321,31 @@ class _Comparison:
     frozen: Mapping[str, NDArray[np.generic]]
 
     def __call__(self, after: ModelProto, changes: Sequence[Change] = ()) -> Verification:
+        proto = self.path if self.path is not None else self.job.proto
+        others = self.job.other_exports()
+        found = self._with(proto, self.job.base_dir, after, changes, self.dims)
+        for path in others:
+            cases = self._with(path, path.parent, after, changes, {}).cases
+            named = tuple(replace(case, label=f"{path.name}: {case.label}") for case in cases)
+            found = replace(found, cases=(*found.cases, *named))
+        return found
+
+    def _with(
+        self,
+        before: ModelProto | Path,
+        before_dir: Path | None,
+        after: ModelProto,
+        changes: Sequence[Change],
+        dims: Mapping[str, tuple[int, int, int]],
+    ) -> Verification:
         from onnx_fix.verify import verify
 
         return verify(
-            self.path if self.path is not None else self.job.proto,
+            before,
             after,
-            before_dir=self.job.base_dir,
+            before_dir=before_dir,
             after_dir=self.job.base_dir,
-            dims=self.dims or None,
+            dims=dims or None,
             inputs_dir=None if self.inputs is None else Path(self.inputs),
             seed=self.settings.seed,
             rtol=self.settings.rtol,
@@ -353,6 +416,9 @@ def plan(
     max_count: Mapping[str, int] | None = None,
     freeze: Mapping[str, ArrayLike] | None = None,
     retype_io: bool = False,
+    dynamic: Mapping[str, str] | None = None,
+    also: Sequence[str | Path] = (),
+    assume: Mapping[str, str | int] | None = None,
 ) -> Plan:
     """A dry run: the changes, skips and remaining blockers, without comparing or writing.
 
@@ -368,6 +434,9 @@ def plan(
         max_count=max_count,
         freeze=freeze,
         retype_io=retype_io,
+        dynamic=dynamic,
+        also=also,
+        assume=assume,
         verify=False,
     )
     return Plan(result.report, result.pipeline)

@@ -75,8 +75,8 @@ MaxCount = Annotated[
     typer.Option(
         "--max-count",
         metavar="NAME=K",
-        help="Let a NonZero (by its name or its output's; * for all) find K elements at most, "
-        "with padding and a count. Outputs change. May be repeated.",
+        help="Let a NonZero or NonMaxSuppression (by its name or its output's; * for all) find K "
+        "at most, with padding and a count. Outputs change. May be repeated.",
     ),
 ]
 Freeze = Annotated[
@@ -94,6 +94,33 @@ RetypeIo = Annotated[
         "--retype-io",
         help="Give inputs and outputs of an element type that the target lacks a wider one "
         "(INT16: INT32). The caller feeds that.",
+    ),
+]
+Dynamic = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--dynamic",
+        metavar="INPUT:AXIS=SYMBOL",
+        help="Make a dim of an input dynamic that the export made a number, and the sizes that "
+        "derive from it: kpts0:1=n0. May be repeated.",
+    ),
+]
+Also = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--also",
+        metavar="MODEL",
+        help="An export of the same network at other sizes, for --dynamic to learn from and to be "
+        "compared with. May be repeated.",
+    ),
+]
+Assume = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--assume",
+        metavar="PLACE=SIZE",
+        help="What a number is that --dynamic asks for: 'val_12[1]=n0', or constants for all that "
+        "are open. May be repeated.",
     ),
 ]
 NoPlugins = Annotated[
@@ -130,6 +157,9 @@ def fix_command(
     max_count: MaxCount = None,
     freeze: Freeze = None,
     retype_io: RetypeIo = False,
+    dynamic: Dynamic = None,
+    also: Also = None,
+    assume: Assume = None,
     no_verify: Annotated[
         bool, typer.Option("--no-verify", help="Do not compare the result with the original.")
     ] = False,
@@ -168,6 +198,7 @@ def fix_command(
         from onnx_fix.pipeline import parse_counts
         from onnx_fix.render import render_report
         from onnx_fix.save import check_output
+        from onnx_fix.unfreeze.request import parse_assume, parse_dynamic
 
         check_output(output, model if model.exists() else None, force=force)
         with _progress(quiet) as tell:
@@ -180,6 +211,9 @@ def fix_command(
                 max_count=parse_counts(max_count or ()),
                 freeze=parse_freezes(freeze or ()),
                 retype_io=retype_io,
+                dynamic=parse_dynamic(dynamic or ()),
+                also=also or (),
+                assume=parse_assume(assume or ()),
                 verify=not no_verify,
                 inputs=inputs,
                 reference=reference,
@@ -204,6 +238,9 @@ def plan_command(
     max_count: MaxCount = None,
     freeze: Freeze = None,
     retype_io: RetypeIo = False,
+    dynamic: Dynamic = None,
+    also: Also = None,
+    assume: Assume = None,
     report: Annotated[
         Path | None, typer.Option("--report", help="Write the report as JSON to this file.")
     ] = None,
@@ -217,6 +254,7 @@ def plan_command(
         from onnx_fix.freezing import parse_freezes
         from onnx_fix.pipeline import parse_counts
         from onnx_fix.render import render_report
+        from onnx_fix.unfreeze.request import parse_assume, parse_dynamic
 
         made = plan(
             model,
@@ -227,6 +265,9 @@ def plan_command(
             max_count=parse_counts(max_count or ()),
             freeze=parse_freezes(freeze or ()),
             retype_io=retype_io,
+            dynamic=parse_dynamic(dynamic or ()),
+            also=also or (),
+            assume=parse_assume(assume or ()),
         )
         if report is not None:
             _write_text(report, json.dumps(made.report.to_dict(), indent=1) + "\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -55,13 +55,42 @@ class Stage(Enum):
 
 @dataclass(frozen=True, slots=True)
 class New:
-    """A node to be made: its outputs are fresh ``gs.Variable`` objects."""
+    """A node to be made: its outputs are fresh ``gs.Variable`` objects.
+
+    The value of an attribute that is a graph is a ``Body``.
+    """
 
     op: str
     inputs: tuple[gs.Tensor, ...]
     outputs: tuple[gs.Variable, ...]
     attrs: Mapping[str, object] = field(default_factory=dict)
     domain: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """An input or output of a body to be made, with its type."""
+
+    tensor: gs.Tensor
+    dtype: int
+    shape: tuple[int | str | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The body of a node to be made. Its nodes may read what the node itself could read.
+
+    The tensors of ``inputs`` are fresh, and those of ``outputs`` are made in the body, each once.
+    """
+
+    inputs: tuple[Port, ...]
+    new: tuple[New, ...]
+    outputs: tuple[Port, ...]
+
+    def reads(self) -> Iterator[gs.Tensor]:
+        """What its nodes read, made inside or not."""
+        for new in self.new:
+            yield from new.inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +270,14 @@ class ModelPass(BasePass):
             UsageError: an option asks for what the model does not have.
         """
         return {}
+
+    def adds_dims(self) -> bool:
+        """Whether dims of inputs become symbols, so that there are sizes to try it at."""
+        return False
+
+    def other_exports(self) -> Sequence[str]:
+        """Files with models that the result equals as well, each at the sizes it has."""
+        return ()
 
 
 @dataclass(frozen=True, slots=True)

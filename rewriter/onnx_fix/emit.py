@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 from numpy.typing import ArrayLike, NDArray
+from onnx import TensorProto
 
-from onnx_fix.contract import Exactness, New, Padded, Rewrite
+from onnx_fix.contract import Body, Exactness, New, Padded, Port, Rewrite
 from onnx_fix.scope import Scope
 
 _AXES_INPUT_SINCE = {
@@ -175,6 +176,34 @@ class Emitter:
     def cast(self, x: gs.Tensor, dtype: int) -> gs.Variable:
         """Convert to a ``TensorProto.DataType``."""
         return self("Cast", x, to=int(dtype))
+
+    def loop(
+        self,
+        rounds: int,
+        states: Sequence[tuple[gs.Tensor, Port]],
+        body: Callable[[Emitter], tuple[Sequence[Port], Sequence[Port]]],
+    ) -> tuple[gs.Variable, ...]:
+        """A Loop of a fixed number of rounds: the last states, then the gathered outputs.
+
+        Args:
+            rounds: How many; there is no earlier end.
+            states: What each state starts from, and what it is called inside.
+            body: Writes one round, and says which tensors are the next states, and which are
+                gathered along a new first axis. It may read whatever stands before the Loop.
+        """
+        inner = Emitter(self.scope)
+        inner._constants = self._constants
+        number = Port(gs.Variable("round"), TensorProto.INT64, ())
+        going = Port(gs.Variable("going"), TensorProto.BOOL, ())
+        on = inner("Identity", going.tensor)
+        following, gathered = body(inner)
+        inputs = (number, going, *(port for _, port in states))
+        outputs = (Port(on, TensorProto.BOOL, ()), *following, *gathered)
+        made = Body(inputs, tuple(inner._new), outputs)
+        starts = [start for start, _ in states]
+        count = len(states) + len(gathered)
+        often, yes = np.asarray(rounds, np.int64), np.asarray(True)
+        return self.many("Loop", count, often, yes, *starts, body=made)
 
     # -- the result ----------------------------------------------------------------------------
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 
 import onnx
 import onnx_graphsurgeon as gs
-from onnx import NodeProto
+from onnx import AttributeProto, GraphProto, NodeProto
 
 from onnx_fix.contract import (
     BasePass,
+    Body,
     Change,
     Exactness,
     ModelPass,
@@ -247,7 +248,8 @@ class _Edit:
                     raise InternalError(f"{where} loses '{out.name}', which is still read")
         made: set[int] = set()
         for new in rewrite.new:
-            for tensor in new.inputs:
+            bodies = [v for v in new.attrs.values() if isinstance(v, Body)]
+            for tensor in (*new.inputs, *(t for body in bodies for t in body.reads())):
                 if id(tensor) in fresh and id(tensor) not in made:
                     raise InternalError(f"{where}: a new {new.op} reads what a later node makes")
             made.update(id(t) for t in new.outputs)
@@ -291,18 +293,44 @@ class _Edit:
         proto.input.extend(t.name for t in inputs)
         proto.output.extend(t.name for t in outputs)
         for key, value in new.attrs.items():
-            if isinstance(value, gs.Constant):
-                proto.attribute.append(onnx.helper.make_attribute(key, constant_proto(value)))
-            elif isinstance(value, list | tuple) and not value:
-                proto.attribute.append(
-                    onnx.helper.make_attribute(key, [], attr_type=onnx.AttributeProto.INTS)
-                )
-            else:
-                proto.attribute.append(onnx.helper.make_attribute(key, value))
-        node.attrs = dict(new.attrs)
+            given = self._body(value, rename, anchor) if isinstance(value, Body) else value
+            proto.attribute.append(_attribute(key, given))
+        node.attrs = {k: v for k, v in new.attrs.items() if not isinstance(v, Body)}
         self._sign(proto, anchor, alone)
         self.model.add_node(node, proto, self.scope)
+        for attribute in proto.attribute:
+            if isinstance(new.attrs[attribute.name], Body):
+                inner = self.model.add_body(node, attribute.name, attribute.g, self.scope)
+                node.attrs[attribute.name] = inner
         return node
+
+    def _body(self, body: Body, rename: dict[int, gs.Tensor], anchor: gs.Node) -> GraphProto:
+        """A body with names; what its nodes read from outside has its own by now."""
+        label = node_label(anchor)
+        names = {
+            id(p.tensor): self.model.fresh_name(f"{label}/{p.tensor.name}") for p in body.inputs
+        }
+        graph = GraphProto(name=self.model.fresh_name(f"{label}/body"))
+        for new in body.new:
+            inputs = [
+                names.get(id(t)) or self._settle(rename.get(id(t), t), anchor).name
+                for t in new.inputs
+            ]
+            for out in new.outputs:
+                names[id(out)] = self.model.fresh_name(f"{label}/{new.op}")
+            name = self.model.fresh_name(f"{label}/{new.op}")
+            proto = NodeProto(op_type=new.op, name=name, domain=new.domain)
+            proto.input.extend(inputs)
+            proto.output.extend(names[id(out)] for out in new.outputs)
+            proto.attribute.extend(_attribute(k, v) for k, v in new.attrs.items())
+            self._sign(proto, anchor, False)
+            graph.node.append(proto)
+        for ports, listed in ((body.inputs, graph.input), (body.outputs, graph.output)):
+            listed.extend(
+                onnx.helper.make_tensor_value_info(names[id(p.tensor)], p.dtype, p.shape)
+                for p in ports
+            )
+        return graph
 
     def _sign(self, proto: NodeProto, anchor: gs.Node, alone: bool) -> None:
         origin = self.model.origin(anchor)
@@ -383,6 +411,14 @@ class _Edit:
             inputs = list(_read_by(node))
             self._touched.extend(inputs)
             work.extend(inputs)
+
+
+def _attribute(name: str, value: object) -> AttributeProto:
+    if isinstance(value, gs.Constant):
+        return onnx.helper.make_attribute(name, constant_proto(value))
+    if isinstance(value, list | tuple) and not value:
+        return onnx.helper.make_attribute(name, [], attr_type=AttributeProto.INTS)
+    return onnx.helper.make_attribute(name, value)
 
 
 class _Key:

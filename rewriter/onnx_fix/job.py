@@ -40,6 +40,16 @@ class Job:
                 found.update(step.pass_.frozen_inputs(self.proto))
         return found
 
+    def made_dynamic(self) -> bool:
+        """Whether dims of inputs become symbols."""
+        return any(isinstance(s.pass_, ModelPass) and s.pass_.adds_dims() for s in self.steps)
+
+    def other_exports(self) -> list[Path]:
+        """The models that the result is to equal besides the original."""
+        passes = (step.pass_ for step in self.steps)
+        found = (p.other_exports() for p in passes if isinstance(p, ModelPass))
+        return [Path(path) for paths in found for path in paths]
+
     def model(self) -> Model:
         """The model as it came."""
         return Model(self.proto, self.base_dir, self.target)

@@ -7,7 +7,7 @@ node, tensor and value protos back, field by field, and adds only what is new.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -21,10 +21,10 @@ from onnx_fix import constants, shapes
 from onnx_fix.assemble import Assembler
 from onnx_fix.errors import ModelError
 from onnx_fix.load import opset_of, stored_tensors
-from onnx_fix.scope import STANDARD_DOMAINS, Scope, TypeInfo
+from onnx_fix.scope import STANDARD_DOMAINS, Scope, TypeInfo, node_label
 from onnx_fix.shape_values import ShapeValues
 from onnx_fix.target.facts import Constness, NodeFacts
-from onnx_fix.view import Reader
+from onnx_fix.view import RawScope, Reader
 from onnx_fix.weights import is_stub, retyped, stored_proto, stub_number
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Model:
         self.target = target
         self.opset = opset_of(proto.opset_import)
         reader = Reader(base_dir, self.opset)
-        main = reader.graph(proto.graph, "", None)
+        reader.graph(proto.graph, "", None)
         for function in proto.functions:
             reader.function(function, opset_of(function.opset_import) or self.opset)
         self.scopes: list[Scope] = []
@@ -74,8 +74,19 @@ class Model:
         if proto.ir_version >= 4:
             inputs = {v.name for v in proto.graph.input}
             self._overridable = {t.name for t in proto.graph.initializer} & inputs
-        by_raw: dict[int, Scope] = {}
-        for raw in reader.scopes:
+        self._inner: dict[int, list[Scope]] = {}
+        self._take_in(reader.scopes, {})
+        self.main = self.scopes[0]
+        self._types: dict[int, TypeInfo] = {}
+        self._types_stale = True
+        self.verdicts: dict[int, Verdict] = {}
+        """What the target said of nodes, by identity, as long as the graph is as it was."""
+        self._firsts: dict[tuple[str, str], NodeFacts | None] = {}
+        self._const = constants.Constness(self)
+
+    def _take_in(self, found: Iterable[RawScope], by_raw: dict[int, Scope]) -> None:
+        """Take in scopes freshly read, outer ones first."""
+        for raw in found:
             scope = Scope(
                 model=self,
                 path=raw.path,
@@ -99,17 +110,8 @@ class Model:
                 self._inputs.update(id(raw.tensors[s.values.name]) for s in sparse)
             for tensor in raw.graph.outputs:
                 self._outputs[id(tensor)] = self._outputs.get(id(tensor), 0) + 1
-        self.main = by_raw[id(main)]
-        self._inner: dict[int, list[Scope]] = {}
-        for raw in reader.scopes:
             if raw.owner is not None:
-                self._inner.setdefault(id(raw.owner), []).append(by_raw[id(raw)])
-        self._types: dict[int, TypeInfo] = {}
-        self._types_stale = True
-        self.verdicts: dict[int, Verdict] = {}
-        """What the target said of nodes, by identity, as long as the graph is as it was."""
-        self._firsts: dict[tuple[str, str], NodeFacts | None] = {}
-        self._const = constants.Constness(self)
+                self._inner.setdefault(id(raw.owner), []).append(scope)
 
     # -- what the engine tells us ----------------------------------------------------------------
 
@@ -166,6 +168,40 @@ class Model:
         for tensor in node.outputs:
             if tensor.name:
                 scope.tensors[tensor.name] = tensor
+
+    def add_body(self, node: gs.Node, attribute: str, graph: GraphProto, scope: Scope) -> gs.Graph:
+        """Take in the body of a new Loop, whose types are declared, and what the Loop gives."""
+        around: RawScope | None = None
+        by_raw: dict[int, Scope] = {}
+        outer: list[Scope] = [scope]
+        while outer[0].parent is not None:
+            outer.insert(0, outer[0].parent)
+        for each in outer:
+            kind, tensors = each.kind, each.tensors
+            around = RawScope(each.path, kind, each.graph, each.opset, around, graph, tensors, [])
+            by_raw[id(around)] = each
+        reader = Reader(self.base_dir, scope.opset)
+        prefix = f"{scope.path}/" if scope.path else ""
+        raw = reader.graph(graph, f"{prefix}{node_label(node)}/{attribute}", around)
+        raw.owner = node
+        self._take_in(reader.scopes, by_raw)
+        self._type_loop(node, graph, raw)
+        return raw.graph
+
+    def _type_loop(self, node: gs.Node, graph: GraphProto, raw: RawScope) -> None:
+        """Note the types of a new Loop and its body: sweeps do not look into nodes with bodies."""
+        if not self._types:
+            return
+        for value in (*graph.input, *graph.output):
+            self._types[id(raw.tensors[value.name])] = shapes.type_info(value.type)
+        states = len(graph.input) - 2
+        times = self.value(node.inputs[0], limit=1)
+        for k, (out, value) in enumerate(zip(node.outputs, graph.output[1:], strict=True)):
+            info = shapes.type_info(value.type)
+            if k >= states and info.shape is not None:
+                lead = None if times is None else int(times.reshape(-1)[0])
+                info = TypeInfo(info.dtype, (lead, *info.shape))
+            self._types[id(out)] = info
 
     def add_constant(self, constant: gs.Constant, scope: Scope) -> None:
         """Take in a new initializer (a Constant node where the scope is a function body)."""

@@ -165,26 +165,26 @@ def with_opset(passes: tuple[PassEntry, ...], opset: int | None) -> tuple[PassEn
     )
 
 
-BOUNDING = "bound-non-zero"
-"""The pass that takes the largest counts."""
+BOUNDING = ("bound-non-zero", "replace-nms")
+"""The passes that take the largest counts."""
 
 
 def with_max_count(
     passes: tuple[PassEntry, ...], max_count: Mapping[str, int]
 ) -> tuple[PassEntry, ...]:
-    """The passes with NonZero nodes bounded; the pass that does it is put first where it is
-    missing."""
+    """The passes with NonZero and NonMaxSuppression nodes bounded; the passes that do it are put
+    first where they are missing."""
     if not max_count:
         return passes
-    if all(e.name != BOUNDING for e in passes):
-        passes = (PassEntry(name=BOUNDING), *passes)
+    have = {e.name for e in passes}
+    passes = (*(PassEntry(name=name) for name in BOUNDING if name not in have), *passes)
 
     def bounded(entry: PassEntry) -> PassEntry:
         known = entry.options.get("max_count") or {}
         options = {**entry.options, "max_count": {**known, **max_count}}
         return entry.model_copy(update={"options": options})
 
-    return tuple(bounded(e) if e.name == BOUNDING else e for e in passes)
+    return tuple(bounded(e) if e.name in BOUNDING else e for e in passes)
 
 
 FREEZING = "freeze-inputs"
@@ -224,6 +224,35 @@ def with_retype_io(passes: tuple[PassEntry, ...]) -> tuple[PassEntry, ...]:
         else e
         for e in passes
     )
+
+
+UNFREEZING = "unfreeze-shapes"
+"""The pass that makes dims of inputs dynamic."""
+
+
+def with_dynamic(
+    passes: tuple[PassEntry, ...],
+    dynamic: Mapping[str, str],
+    also: Sequence[str | Path],
+    assume: Mapping[str, str | int],
+) -> tuple[PassEntry, ...]:
+    """The passes with dims made dynamic; the pass that does it is put first where it is missing."""
+    if not (dynamic or also or assume):
+        return passes
+    if all(e.name != UNFREEZING for e in passes):
+        passes = (PassEntry(name=UNFREEZING), *passes)
+
+    def unfreezing(entry: PassEntry) -> PassEntry:
+        known = entry.options
+        options = {
+            **known,
+            "dynamic": {**(known.get("dynamic") or {}), **dynamic},
+            "also": [*(known.get("also") or ()), *(str(path) for path in also)],
+            "assume": {**(known.get("assume") or {}), **assume},
+        }
+        return entry.model_copy(update={"options": options})
+
+    return tuple(unfreezing(e) if e.name == UNFREEZING else e for e in passes)
 
 
 def parse_counts(texts: Sequence[str]) -> dict[str, int]:

@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from onnx_fix import registry
 from onnx_fix.api import describe
-from onnx_fix.report import Blocker, Report, by_reason, summarise
+from onnx_fix.report import Blocker, Report, by_reason, summarise, tried
 
 if TYPE_CHECKING:
     from onnx_fix.contract import BasePass
@@ -164,6 +164,8 @@ def _comparison(console: Console, report: Report) -> None:
         console.print(f"verification: {escape(report.verification_note)}")
         return
     console.print(f"verification: {escape(summarise(report.verification))}")
+    if report.trials is not None:
+        console.print(f"other sizes: {escape(tried(report.trials))}")
 
 
 def render_passes() -> None:

@@ -85,6 +85,8 @@ class Report:
     """What is left of the model as a whole that stands in the way of a build."""
     verification: Verification | None = None
     verification_note: str = ""
+    trials: Verification | None = None
+    """The runs at sizes that the original does not have, where dims became dynamic."""
     seconds: float = 0.0
 
     @property
@@ -145,6 +147,7 @@ class Report:
             ],
             "verification": None if self.verification is None else self.verification.to_dict(),
             "verification_note": self.verification_note,
+            "trials": None if self.trials is None else self.trials.to_dict(),
             "seconds": round(self.seconds, 3),
         }
 
@@ -226,6 +229,20 @@ def _cut(message: str) -> str:
     """The first line of a message, shortened."""
     first = message.splitlines()[0] if message else ""
     return first if len(first) <= _LONGEST else first[:_LONGEST] + " ..."
+
+
+def tried(trials: Verification) -> str:
+    """At which sizes of its own the rewritten model ran."""
+    ran: list[str] = []
+    failed: list[str] = []
+    for case in trials.cases:
+        sizes = ", ".join(f"{name}={number}" for name, number in case.sizes.items())
+        (failed if case.status in ("original failed", "fixed failed") else ran).append(sizes)
+    lines = [f"runs at {'; '.join(dict.fromkeys(ran))}" if ran else "runs at no other size"]
+    if failed:
+        first = next(c for c in trials.cases if c.status in ("original failed", "fixed failed"))
+        lines.append(f"does not run at {'; '.join(dict.fromkeys(failed))}: {_cut(first.message)}")
+    return "\n".join(lines)
 
 
 def summarise(verification: Verification) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from onnx_fix.origins import origin_of
 from onnx_fix.signs import Signs
+from onnx_fix.size_uses import float_ops, size_use
 from onnx_fix.target.facts import Constness, Dim, NodeFacts, TensorFacts
 from onnx_fix.target.kinds.bodies import InContext
 from onnx_fix.target.verdict import SUPPORTED
@@ -189,6 +190,8 @@ class Scope:
             lambda size, dim: Signs(self, size, dim).nonnegative(tensor),
             lambda: origin_of(self, tensor),
             self._bound(tensor) if known.dtype == onnx.TensorProto.UINT8 else None,
+            lambda: size_use(self, tensor),
+            lambda: float_ops(self, tensor),
         )
 
     def _bound(self, tensor: gs.Tensor) -> bool | None:

@@ -27,6 +27,7 @@ RULES = (
     "attribute_refused",
     "operands_alike",
     "constant_refused",
+    "float_shape_tensor",
 )
 
 

@@ -29,19 +29,20 @@ from onnx_fix.testing import Feeds, run_model, run_reference
 SILENT = frozenset({"wrong_result", "changes_shape", "changes_type"})
 
 LEFT: dict[str, str] = {
-    "Loop.loop_condition_not_updated.1": (
-        "a loop of these releases cannot end before its trip count, and no pass makes the rounds "
-        "that are too many harmless: that takes a Where on the condition behind every state"
-    ),
     "NonMaxSuppression.fixed_padded_output.1": (
         "these releases have no tensor whose size depends on data, so nothing gives as many rows "
-        "as boxes are kept"
+        "as boxes are kept; --max-count gives a number of them, and says how many are boxes"
     ),
     "NonZero.output_dtype.1": (
         "nothing computes otherwise: INT32 holds every index, and the next Cast or binding widens"
     ),
 }
-"""The restrictions that no pass mends, and why."""
+"""The restrictions that no pass mends unasked, and why."""
+
+ASKED: dict[str, dict[str, Any]] = {
+    "NonMaxSuppression.fixed_padded_output.1": {"max_count": {"*": 4}},
+}
+"""Options of the fix that mend one of them, and change the outputs."""
 
 MORE: dict[str, list[str]] = {
     "ArgMax.ignored_attribute.1": ["FP32[N,4] select_last_index=1 axis=-1 keepdims=0"],
@@ -51,6 +52,10 @@ MORE: dict[str, list[str]] = {
     ],
     "GRU.ignored_attribute.1": [
         "FP32[B,T,3] FP32[1,12,3] FP32[1,12,4] - - FP32[B,1,4] layout=1 hidden_size=4 -> ->"
+    ],
+    "Loop.loop_condition_not_updated.1": [
+        "const:INT64[]=40 - FP32[N,2] body=$COUNTS",
+        "INT64[] BOOL[] FP32[N,2] FP32[N,2] body=$SWAPS -> ->",
     ],
     "LSTM.ignored_attribute.1": [
         "FP32[B,T,3] FP32[1,16,3] FP32[1,16,4] - - FP32[B,1,4] FP32[B,1,4] layout=1 hidden_size=4 "
@@ -196,6 +201,22 @@ def mended(entry: str, releases: list[str]) -> None:
                     2e-3 if half else 1e-5,
                     err_msg=f"{release} {use}",
                 )
+
+
+@pytest.mark.parametrize("entry", sorted(ASKED))
+def test_an_option_mends_it(entry: str) -> None:
+    """Nothing is computed otherwise then, and the rows that count are those of the original."""
+    assert entry in LEFT
+    case = next(c for c in CASES if c.entry == entry)
+    model = Use(case.op, case.hit).model
+    given = feeds(model)
+    _, (want,) = outputs(model, given)
+    for release in RELEASES[entry]:
+        after = fix(model, target=named(release), **ASKED[entry]).model
+        assert left(after, release) == [], release
+        _, (have, count) = outputs(after, given)
+        assert len(want) == int(count) <= len(have) == 4
+        np.testing.assert_array_equal(have[: int(count)], want)
 
 
 @pytest.mark.parametrize("entry", sorted(LEFT))

@@ -595,7 +595,7 @@ def test_never_unasked() -> None:
 def test_options() -> None:
     with pytest.raises(OptionError, match="greater than or equal to 1"):
         configure(BoundNonZero, {"max_count": {"n": 0}})
-    with pytest.raises(UsageError, match="no NonZero called 'z'; it has: n"):
+    with pytest.raises(UsageError, match="no NonZero or NonMaxSuppression called 'z'; it has: n"):
         onnx_fix.fix(as_proto(mask_model(1, "A")), target="trt-7.2", max_count={"z": 3})
     text = "version: 1\npasses:\n- pass: bound-non-zero\n  options: {max_count: {n: 3}}\n"
     pipeline = parse_pipeline(text, "p.yaml", Path())

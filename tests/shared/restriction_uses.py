@@ -38,6 +38,16 @@ _BODY = "body (int64 i, bool c, float[1] s) => (bool c2, float[1] s2)"
 LITERALS: dict[str, Any] = {
     "KEEPS": _graph(_BODY + " { c2 = Identity(c) s2 = Neg(s) }"),
     "OWN_TEST": _graph(_BODY + " { c2 = Not(c) s2 = Neg(s) }"),
+    "COUNTS": _graph(
+        "body (int64 i, bool c, float[A, 2] s) => (bool c2, float[A, 2] s2)"
+        " <float most = {20}, float one = {1}>"
+        " { s2 = Add(s, one) t = ReduceMax<keepdims = 0>(s2) c2 = Less(t, most) }"
+    ),
+    "SWAPS": _graph(
+        "body (int64 i, bool c, float[A, 2] s, float[A, 2] t)"
+        " => (bool c2, float[A, 2] t2, float[A, 2] s2)"
+        " { c2 = Not(c) t2 = Neg(t) s2 = Identity(s) }"
+    ),
     "BLIND": _graph(_BODY + " <bool c2 = {1}> { s2 = Neg(s) }"),
     "GROWS": _graph(
         "body (int64 i, bool c, float[1] s) => (bool c2, float[2] s2)"

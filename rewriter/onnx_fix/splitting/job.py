@@ -128,8 +128,9 @@ class Job:
         )
         if any(change.padded for change in made.report.changes):
             raise UsageError(
-                "the pipeline bounds a NonZero (max_count), which changes the outputs of the "
-                "model; split leaves them as they are: take max_count out, or use onnx-fix fix"
+                "the pipeline bounds how much a node finds (max_count), which changes the outputs "
+                "of the model; split leaves them as they are: take max_count out, or use "
+                "onnx-fix fix"
             )
         return made
 

@@ -45,6 +45,14 @@ def _alone() -> NodeFacts | None:
     return None
 
 
+def _no_use() -> str | None:
+    return None
+
+
+def _no_ops() -> frozenset[str]:
+    return frozenset()
+
+
 def _unproven(_size: int | None, _dim: tuple[str, int] | None) -> bool:
     return False
 
@@ -61,6 +69,8 @@ class TensorFacts:
     ``origin`` is None where it is not known.
     ``bound`` says whether it is an input or output of the network (None where that is not known;
     asked of UINT8 alone).
+    ``size_use`` names an input of a node that takes sizes computed from the tensor, or is None;
+    ``float_ops`` are the ops that compute it of integers, as far as their results are floats.
     """
 
     name: str
@@ -71,6 +81,8 @@ class TensorFacts:
     nonnegative: Callable[[int | None, tuple[str, int] | None], bool] = _unproven
     origin: Callable[[], Origin | None] = _no_origin
     bound: bool | None = None
+    size_use: Callable[[], str | None] = _no_use
+    float_ops: Callable[[], frozenset[str]] = _no_ops
 
 
 @dataclass(frozen=True, slots=True)

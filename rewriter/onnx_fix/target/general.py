@@ -52,6 +52,10 @@ def _unlike(inputs: Sequence[Typed]) -> bool:
 
 
 PROBED = "a live TensorRT-RTX 1.7 parser"
+_WHOLE = frozenset({TensorProto.BOOL, TensorProto.INT32, TensorProto.INT64})
+_FLOATS = frozenset(
+    {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE}
+)
 _UINT8_TAKEN = frozenset({"Cast", "Identity"})
 _QUANTIZING = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
@@ -72,6 +76,7 @@ class General:
     source: str
     uint8_fact: Mapping[str, Any]
     rules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    float_sizes: Mapping[str, Any] = field(default_factory=dict)
     names: Mapping[int, str] = field(default_factory=dict)
 
     @classmethod
@@ -83,6 +88,7 @@ class General:
         rules: dict[str, Mapping[str, Any]] = {}
         ranks: Mapping[str, Any] = {}
         uint8: Mapping[str, Any] = {}
+        float_sizes: Mapping[str, Any] = {}
         for fact in read("facts")["general"]:
             rule = fact.get("rule")
             inside = release.within(fact)
@@ -92,6 +98,8 @@ class General:
                 ranks = fact
             elif rule == "attribute_refused" and inside:
                 attributes.append(fact)
+            elif rule == "float_shape_tensor" and inside:
+                float_sizes = fact
             elif rule in ("refused", "unknown_before") and inside is (rule == "refused"):
                 refused.update({n: fact for n, name in NAMES.items() if name in fact["dtypes"]})
             if "constants_since" in fact and release.at_least(fact["constants_since"]):
@@ -107,6 +115,7 @@ class General:
             source,
             uint8,
             rules,
+            float_sizes,
             names,
         )
 
@@ -117,6 +126,8 @@ class General:
                 return True
             if tensor.shape is not None and len(tensor.shape) > self.max_rank:
                 return True
+        if self.float_sizes and len(inputs) == 1 and inputs[0].dtype in _FLOATS:
+            return True
         return opset < 7 or (bool(self.rules) and _unlike(inputs))
 
     def findings(self, node: NodeFacts) -> list[Finding]:
@@ -133,7 +144,8 @@ class General:
                 why = f"attribute {fact['attribute']} of opset {node.opset} is not honoured"
                 certain = value is not UNKNOWN
                 found[fact["id"]] = self._finding(node, fact, "parse_error", why, "", certain)
-        for finding in (*self._operands(node), *self._constants(node)):
+        told = (*self._operands(node), *self._constants(node), *self._sizes(node))
+        for finding in told:
             found.setdefault(finding.kind, finding)
         return list(found.values())
 
@@ -161,6 +173,23 @@ class General:
             if constant and NAMES[constant] in fact["dtypes"]:
                 why = f"'{tensor.name}' is a constant of {NAMES[constant]}: only Q/DQ read it"
                 yield self._finding(node, fact, "build_error", why, tensor.name)
+
+    def _sizes(self, node: NodeFacts) -> Iterator[Finding]:
+        """Whole numbers computed as floating-point numbers, that decide on a shape."""
+        fact = self.float_sizes
+        if not fact or node.op not in fact["ops"] or not node.inputs or not node.outputs:
+            return
+        x, y = node.inputs[0], node.outputs[0]
+        if x.constness != "runtime" or x.dtype is None or y.dtype not in _WHOLE:
+            return
+        use = y.size_use() if NAMES.get(x.dtype) in fact["dtypes"] else None
+        ops = x.float_ops() if use is not None else frozenset()
+        if ops <= set(fact["harmless"]):
+            return
+        if not ops & set(fact["by_unary"]):
+            fact = {**fact, "message": ""}
+        why = f"'{x.name}' is {NAMES[x.dtype]} and decides on a shape: {use}"
+        yield self._finding(node, fact, "build_error", why, x.name)
 
     def _of_tensor(self, node: NodeFacts, tensor: TensorFacts) -> list[Finding]:
         found = []

@@ -125,6 +125,16 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "elements is odd.",
             "Pad the tensor to an even size before it is quantized.",
         ),
+        "float_shape_tensor": Code(
+            "OF415",
+            "float-sizes",
+            "sizes are computed as floating-point numbers",
+            "The legacy exporter of PyTorch computes the sizes of `interpolate(scale_factor=...)` "
+            "as a float: Shape, Cast, Mul, Floor, Cast. Before 8.4 everything that decides on a "
+            "shape must be INT32 or BOOL, also in between, and the builder refuses the network.",
+            "Compute sizes with whole numbers (`size=(h * 3 // 2, w * 3 // 2)` in place of "
+            "`scale_factor=1.5`), or take 8.4 or later.",
+        ),
     }
 )
 """By kind of finding."""

@@ -35,8 +35,8 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "ONNX gives one row for each box that is kept; the plugin behind this release's "
             "importer gives a fixed number of rows and fills the rest. What reads the result as "
             "if every row counted computes something else, without a message.",
-            "Keep NonMaxSuppression as the last node and read the padded form outside, use the "
-            "EfficientNMS plugin with its count output, or take 8.5 or later.",
+            "Bound it with --max-count NAME=K, which writes it in other ops and counts what is "
+            "valid, use the EfficientNMS plugin with its count output, or take 8.5 or later.",
         ),
         "imported_as_loop": Code(
             "OF703",

@@ -1,0 +1,72 @@
+"""The pass ``unfreeze-shapes``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from onnx_fix.contract import Exactness, ModelPass, Stage, Transformed
+from onnx_fix.model import Model
+from onnx_fix.unfreeze.job import Request, unfreeze
+
+
+@dataclass(frozen=True)
+class UnfreezeShapes(ModelPass):
+    """Makes dims of inputs symbols, and sizes of what an exporter had made numbers.
+
+    Before:
+        main (float[1, 48, 64] x): y = Reshape(x, [1, 48, 4, 16]); z = Add(y, arange of 48)
+    After:
+        main (float[1, n0, 64] x): y = Reshape(x, [1, -1, 4, 16]); z = Add(y, Range(0, n0, 1))
+
+    Sizes are followed from the inputs to every node. A number that meets a size it must equal for
+    the model to run at all is that size (a dim of Add, Concat or MatMul, a factor of a Reshape); a
+    number that no dim was at the export is a constant; of another export (``also``) the numbers
+    that differ are expressions of its dims, and those that do not are constants. What has more
+    than one explanation is asked for, and nothing is written. Tables (positions, masks, zeros,
+    anchor grids) are computed where a rule gives every number of theirs; tables that follow none
+    keep the model from being made dynamic.
+
+    Exact: no. The inputs have more shapes. At the sizes of each export the model computes what that
+        export does, which is how it is compared; at others it runs.
+    Since: 0.1
+    """
+
+    stage: ClassVar[Stage] = Stage.INLINE
+
+    dynamic: dict[str, str] | None = None
+    """Symbols for dims of inputs, by ``INPUT:AXIS``."""
+    also: tuple[str, ...] = ()
+    """Files with exports of the same network at other sizes."""
+    assume: dict[str, str | int] | None = None
+    """What numbers are, by place as the questions spell it; ``constants`` for all that is open."""
+
+    def adds_dims(self) -> bool:
+        return bool(self.dynamic)
+
+    def other_exports(self) -> Sequence[str]:
+        return self.also
+
+    def due(self, model: Model) -> bool:
+        return bool(self.dynamic)
+
+    def made_of(self, model: Model) -> Transformed | None:
+        """One line for every operand that a size is put back into.
+
+        Raises:
+            UsageError: the options do not fit the model, or more must be said of it.
+            ModelError: the model cannot be made dynamic, and why.
+        """
+        if not self.dynamic:
+            return None
+        made = unfreeze(model, Request(self.dynamic, self.also, self.assume or {}))
+        if made is None:
+            return None
+        dims = ", ".join(f"{place} is {symbol}" for place, symbol in self.dynamic.items())
+        return Transformed(
+            made.model,
+            (f"inputs are dynamic: {dims}", *made.lines),
+            exactness=Exactness.CONTRACT,
+            asked_by="dynamic",
+        )

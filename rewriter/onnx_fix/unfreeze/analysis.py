@@ -1,0 +1,355 @@
+"""Find the numbers of an export that derive from dims, and say for each why it does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
+
+from onnx_fix.model import Model
+from onnx_fix.scope import node_label
+from onnx_fix.symbolic.propagate import Place, Propagation
+from onnx_fix.symbolic.size import Size, size
+from onnx_fix.symbolic.solver import Equation, Hints, Solver, vocabulary
+from onnx_fix.symbolic.step import Shape, Values
+from onnx_fix.unfreeze.learn import learn
+from onnx_fix.unfreeze.suspects import suspects
+from onnx_fix.unfreeze.tables import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """A constant of shape numbers, as ``node`` reads it at ``index``, with what they are now."""
+
+    node: gs.Node
+    index: int
+    tensor: str
+    values: Values
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A stored tensor that ``node`` reads at ``index`` and that depends on sizes.
+
+    ``dims`` are its dims now; ``arrays`` its numbers in each export.
+    """
+
+    node: gs.Node
+    index: int
+    tensor: str
+    dims: Shape
+    arrays: tuple[NDArray[np.generic], ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Numbers with more than one explanation. ``places`` are spelled as ``assume`` takes them."""
+
+    places: tuple[str, ...]
+    reader: str
+    numbers: Hints
+    candidates: tuple[str, ...]
+
+    def __str__(self) -> str:
+        shown = ", ".join(self.places[:3]) + (", ..." if len(self.places) > 3 else "")
+        number = self.numbers[0]
+        either = " or ".join((*self.candidates[:4], f"always {number}"))
+        return f"{shown} ({number}, read by {self.reader}) may be {either}"
+
+
+@dataclass
+class Analysis:
+    """What an export has frozen.
+
+    ``obstacles`` are reasons why it cannot be made dynamic as asked; ``restrictions`` are equations
+    that sizes must fulfil, in the original network as well.
+    """
+
+    propagation: Propagation
+    vectors: list[Vector] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    questions: list[Question] = field(default_factory=list)
+    puzzles: list[str] = field(default_factory=list)
+    """Stored numbers that may have been a size, or not."""
+    obstacles: list[str] = field(default_factory=list)
+    restrictions: list[Equation] = field(default_factory=list)
+    sizes: tuple[Size, ...] = ()
+    """The sizes that occur in the model, and those near them."""
+
+    @property
+    def solver(self) -> Solver:
+        """What is known of the sizes."""
+        return self.propagation.solver
+
+    def shape(self, tensor: gs.Tensor) -> Shape | None:
+        """The sizes of a tensor."""
+        found = self.propagation.shapes.get(id(tensor))
+        return None if found is None else tuple(self.solver.now(d) for d in found)
+
+
+def analyse(
+    model: Model,
+    dynamic: Mapping[tuple[str, int], str],
+    at: Sequence[Mapping[str, int]],
+    *,
+    others: Mapping[str, Sequence[NDArray[np.generic]]] | None = None,
+    assume: Mapping[str, Size] | None = None,
+    constants: bool = False,
+    allowed: Mapping[str, tuple[int, int]] | None = None,
+) -> Analysis:
+    """Follow the sizes of a model whose input dims ``dynamic`` become symbols.
+
+    Args:
+        model: The first export.
+        dynamic: The symbols, by input name and axis.
+        at: The numbers that the symbols were in each export, the first one's first.
+        others: The arrays that differ in the other exports, by the name of the constant here.
+        assume: What numbers are, by place (``tensor[element]``).
+        constants: Whether a number that nothing ties to a dim is taken for a constant, though a
+            dim was the same number.
+        allowed: The range of each symbol.
+    """
+    hints = {name: tuple(a.get(name) for a in at) for name in dict.fromkeys(dynamic.values())}
+    propagation = Propagation(
+        model,
+        dynamic,
+        Solver(max(1, len(at)), dict(hints)),
+        {name: list(arrays) for name, arrays in (others or {}).items()},
+        assumed=dict(assume or {}),
+    )
+    propagation.run()
+    finish = _Finish(propagation, at, constants, dict(allowed or {}))
+    finish.run()
+    return finish.result()
+
+
+@dataclass
+class _Finish:
+    """Decides what the equations left open, by value, and collects what came out."""
+
+    propagation: Propagation
+    at: Sequence[Mapping[str, int]]
+    constants: bool
+    allowed: Mapping[str, tuple[int, int]]
+
+    @property
+    def _solver(self) -> Solver:
+        return self.propagation.solver
+
+    def run(self) -> None:
+        """Decide number by number until nothing changes."""
+        for name, place in self._undecided():
+            if place.kind == "declared":
+                self._pin(name, "declared as this number")
+        self._solver.solve()
+        busy = True
+        while busy:
+            busy = False
+            words = self._words()
+            for name, place in self._undecided():
+                if name not in self._solver.known and self._by_value(name, place, words):
+                    busy = True
+            self._solver.solve()
+        if self.constants:
+            for name, _ in self._undecided():
+                self._pin(name, "taken for a constant, as asked")
+            self._solver.solve()
+
+    def _undecided(self) -> Iterator[tuple[str, Place]]:
+        for name, place in self.propagation.places.items():
+            if name not in self._solver.known:
+                yield name, place
+
+    def _words(self) -> dict[Hints, list[Size]]:
+        """The sizes that occur in the model, by the numbers that they were."""
+        solver = self._solver
+        seen: set[Size] = set()
+        for shape in self.propagation.shapes.values():
+            seen.update(solver.now(d) for d in shape or ())
+        plain = {d for d in seen if not solver.unknowns(d)}
+        plain.update(size(name) for name in self.propagation.dynamic.values())
+        found: dict[Hints, list[Size]] = {}
+        plain.update(_near(self.propagation.dynamic.values()))
+        for word in sorted(vocabulary(plain), key=lambda w: (len(str(w)), str(w))):
+            numbers = solver.all_hints(word)
+            if None not in numbers:
+                found.setdefault(numbers, []).append(word)
+        return found
+
+    def _by_value(self, name: str, place: Place, words: Mapping[Hints, list[Size]]) -> bool:
+        """Whether the number of an unknown leaves one explanation."""
+        numbers = self._solver.hints[name]
+        if None in numbers:
+            return False
+        fitting = words.get(numbers, [])
+        if len(set(numbers)) == 1:
+            axis = self.propagation.axes.get(name)
+            if len(numbers) > 1:
+                return self._pin(name, f"the same in all {len(numbers)} exports")
+            if not fitting:
+                return self._pin(name, "no dim was this number")
+            if axis is not None and self._solver.now(axis).number is not None:
+                return self._pin(name, "a position on an axis of constant size")
+            return False
+        values = [n for n in numbers if n is not None]
+        learned = learn(values, self.at, preferred=fitting, allowed=self.allowed)
+        if learned.size is None:
+            return False
+        self._solver.decide(name, learned.size, f"its numbers in {len(numbers)} exports")
+        return True
+
+    def _pin(self, name: str, why: str) -> bool:
+        number = self._solver.hints[name][0]
+        if number is None:
+            return False
+        self._solver.decide(name, size(number), why)
+        return True
+
+    # -- what came out ----------------------------------------------------------------------------
+
+    def result(self) -> Analysis:
+        """The analysis as a whole."""
+        words = self._words()
+        found = Analysis(self.propagation, sizes=tuple(w for same in words.values() for w in same))
+        self._questions(found)
+        self._demands(found)
+        self._places(found)
+        if len(self.at) == 1 and not self.constants:
+            self._suspects(found)
+        return found
+
+    def _questions(self, found: Analysis) -> None:
+        words = self._words()
+        groups: dict[tuple[str, Hints], list[str]] = {}
+        for name, place in self._undecided():
+            if place.node is None:
+                continue
+            key = (node_label(place.node), self._solver.hints[name])
+            groups.setdefault(key, []).append(str(place))
+        for (reader, numbers), places in groups.items():
+            candidates = tuple(str(w) for w in words.get(numbers, []))
+            if not candidates and None not in numbers and len(set(numbers)) > 1:
+                values = [n for n in numbers if n is not None]
+                candidates = tuple(str(c) for c in learn(values, self.at).candidates[:4])
+            unique = tuple(dict.fromkeys(places))
+            found.questions.append(Question(unique, reader, numbers, candidates))
+
+    def _demands(self, found: Analysis) -> None:
+        seen = set()
+        for equation in self._solver.demands:
+            left, right = self._solver.now(equation.left), self._solver.now(equation.right)
+            key = frozenset((left, right))
+            if left == right or key in seen:
+                continue
+            seen.add(key)
+            if left.number is not None or right.number is not None:
+                number, free = (left, right) if left.number is not None else (right, left)
+                found.obstacles.append(
+                    f"node '{equation.where}' works for {free} = {number} only, and no constant "
+                    "that could be repaired says so"
+                )
+            elif left.symbol is not None and right.symbol is not None:
+                found.obstacles.append(
+                    f"node '{equation.where}' needs {left} and {right} to be equal; give them one "
+                    "name, or export with two different sizes"
+                )
+            else:
+                found.restrictions.append(Equation(left, right, equation.where))
+
+    def _places(self, found: Analysis) -> None:
+        self._declared(found)
+        self._attributes(found)
+        nodes = {id(n): n for s in self.propagation.model.scopes for n in s.graph.nodes}
+        for (key, index), values in self.propagation.reads.items():
+            if values is None:
+                continue
+            now = [self._solver.now(v) for v in values.reshape(-1)]
+            if all(v.number is not None or self._solver.unknowns(v) for v in now):
+                continue
+            node = nodes[key]
+            array = np.empty(len(now), dtype=object)
+            array[:] = now
+            why = self._why(list(values.reshape(-1)), now)
+            tensor = str(node.inputs[index].name)
+            found.vectors.append(Vector(node, index, tensor, array.reshape(values.shape), why))
+        self._tables(found, nodes)
+
+    def _why(self, before: Sequence[Size], now: Sequence[Size]) -> str:
+        """What decided the numbers, in a few words."""
+        reasons = []
+        for was, value in zip(before, now, strict=True):
+            if value.number is None and was.symbol in self._solver.why:
+                reasons.append(self._solver.why[was.symbol])
+        return ", ".join(dict.fromkeys(reasons))
+
+    def _tables(self, found: Analysis, nodes: Mapping[int, gs.Node]) -> None:
+        propagation = self.propagation
+        for (key, index), dims in propagation.dims.items():
+            node = nodes[key]
+            if (key, index) in propagation.reads and propagation.reads[key, index] is not None:
+                continue
+            tensor = node.inputs[index]
+            now = tuple(self._solver.now(d) for d in dims)
+            others = propagation.others.get(str(tensor.name), [])
+            dynamic = any(d.number is None and not self._solver.unknowns(d) for d in now)
+            if not dynamic and not others:
+                continue
+            mine = propagation.model.value(tensor, limit=None)
+            if mine is None:
+                found.obstacles.append(f"the numbers of '{tensor.name}' cannot be read")
+                continue
+            kept = tuple(
+                d if d.number is None and not self._solver.unknowns(d) else size(n)
+                for d, n in zip(now, mine.shape, strict=True)
+            )
+            why = self._why(dims, now)
+            name = str(tensor.name)
+            found.tables.append(Table(node, index, name, kept, (mine, *others), why))
+
+    def _suspects(self, found: Analysis) -> None:
+        """With one export, ask of every stored number that was a size."""
+        for each in suspects(self.propagation, self.at[0], found.sizes):
+            if isinstance(each.made, Recipe):
+                dims = tuple(size(n) for n in each.array.shape)
+                why = "its value"
+                table = Table(each.node, each.index, each.tensor, dims, (each.array,), why)
+                found.tables.append(table)
+            else:
+                reader = node_label(each.node)
+                found.puzzles.append(f"{each.tensor}, read by {reader}: {each.made.reason}")
+
+    def _attributes(self, found: Analysis) -> None:
+        for (_, name, element), value in self.propagation.attributes.items():
+            now = self._solver.now(value)
+            place = self.propagation.places.get(value.symbol or "")
+            if now.number is None and not self._solver.unknowns(now) and place is not None:
+                where = "" if element is None else f"[{element}]"
+                label = node_label(place.node) if place.node is not None else ""
+                found.obstacles.append(
+                    f"attribute {name}{where} of '{label}' would have to be {now}, which an "
+                    "attribute cannot; write the model for a newer operator set first (--opset 13)"
+                )
+
+    def _declared(self, found: Analysis) -> None:
+        for name, place in self.propagation.places.items():
+            if place.kind == "declared":
+                now = self._solver.now(size(name))
+                if now.number is None and not self._solver.unknowns(now):
+                    found.obstacles.append(
+                        f"dim {place.element} of input '{place.tensor}' has to be {now}: add "
+                        f"--dynamic {place.tensor}:{place.element}={now}"
+                    )
+
+
+def _near(symbols: Iterable[str]) -> Iterator[Size]:
+    """What networks compute of dims and need not show as a dim: one more, one less, pairs."""
+    names = sorted(set(symbols))
+    for k, name in enumerate(names):
+        yield from (size(name) + 1, size(name) - 1)
+        for other in names[k + 1 :]:
+            yield from (size(name) + other, size(name) * other, size(name) - other)
