@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from onnx_fix.explain import Explanation
+    from onnx_fix.pipeline import Pipeline
     from onnx_fix.profiles import Profile
     from onnx_fix.target import Target
     from onnx_fix.trtexec import Command, LintFinding
@@ -46,10 +47,21 @@ def register(app: typer.Typer) -> None:
             list[str] | None,
             typer.Option(
                 "--profile",
+                "-p",
                 metavar="RANGES",
                 help="Shapes of the dynamic inputs, min:opt:max of dims or inputs: "
                 "n=1:8:64,x=1x3x8:4x3x8:8x3x8, or a pipeline file. May be repeated.",
             ),
+        ] = None,
+        inputs: Annotated[
+            Path | None,
+            typer.Option(
+                "--inputs", help="Folder of samples: their sizes, for what --profile leaves open."
+            ),
+        ] = None,
+        config: Annotated[
+            Path | None,
+            typer.Option("--config", "-c", help="Pipeline file with dims or profiles."),
         ] = None,
         output: Annotated[
             Path | None,
@@ -108,6 +120,7 @@ def register(app: typer.Typer) -> None:
         """
         with errors():
             from onnx_fix.load import load_proto
+            from onnx_fix.pipeline import read_pipeline
             from onnx_fix.target import choose_target
             from onnx_fix.trtexec import Options, command
             from onnx_fix.trtexec.command import PRECISIONS
@@ -119,10 +132,12 @@ def register(app: typer.Typer) -> None:
             if run and output_format == "json":
                 raise UsageError("--run streams a log, which --format json has no place for")
             _only_with_run(run, trtexec, log)
-            chosen, note = choose_target(target)
+            proto = load_proto(model)
+            pipeline = read_pipeline(config) if config is not None else None
+            named = pipeline.target if target is None and pipeline is not None else target
+            chosen, note = choose_target(named)
             if note:
                 typer.echo(f"note: {note}", err=True)
-            proto = load_proto(model)
             switches = (fp16, bf16, int8, fp8, int4, best)
             asked = Options(
                 output=output,
@@ -136,11 +151,13 @@ def register(app: typer.Typer) -> None:
                 extra=_extra(extra or ()),
             )
             if lint is not None:
-                if asked != Options() or profile or one_line:
+                if asked != Options() or profile or inputs or one_line:
                     raise UsageError("--lint checks the command as it is: give no options of it")
                 code = _lint(lint, proto, model, chosen, output_format)
             else:
-                made = command(proto, model, chosen, _profiles(proto, profile or ()), asked)
+                made = command(
+                    proto, model, chosen, _profiles(proto, profile, pipeline, inputs), asked
+                )
                 if run:
                     code = _run(made, proto, model, chosen, trtexec, log)
                 else:
@@ -164,10 +181,17 @@ def _extra(extra: Sequence[str]) -> tuple[str, ...]:
     return tuple(extra)
 
 
-def _profiles(proto: ModelProto, texts: Sequence[str]) -> list[Profile]:
-    from onnx_fix.profiles import parse_profiles, profile_from
+def _profiles(
+    proto: ModelProto, texts: list[str] | None, pipeline: Pipeline | None, inputs: Path | None
+) -> tuple[Profile, ...]:
+    from onnx_fix.profiles.collect import collect
 
-    return [profile_from(proto, asked) for asked in parse_profiles(texts)]
+    if not texts and inputs is None and (pipeline is None or not pipeline.asked()):
+        return ()
+    found = collect(proto, texts or (), pipeline, inputs)
+    for note in found.notes:
+        typer.echo(f"note: {note}", err=True)
+    return found.profiles
 
 
 def _print(made: Command, *, one_line: bool, as_json: bool) -> int:

@@ -6,7 +6,9 @@ import json
 import shlex
 import subprocess
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from onnx import ModelProto
 from trtexec_models import keypoints, voxels
@@ -14,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from onnx_fix.cli import app
 
+NAMES = ("kpts0", "kpts1", "desc0", "desc1")
 SAVE = 'for a; do case "$a" in --saveEngine=*) echo plan > "${a#--saveEngine=}";; esac; done'
 
 
@@ -76,6 +79,25 @@ def test_profiles_of_both_kinds(tmp_path: Path) -> None:
     assert missing.exit_code == 2 and missing.stdout == "" and "--profile 'N=" in missing.stderr
     wrong = run(path, "-t", "trt-10.3", "--profile", "M=3")
     assert wrong.exit_code == 2 and "M" in wrong.stderr
+
+
+def test_shapes_from_a_pipeline_file_and_from_samples(tmp_path: Path) -> None:
+    path = write(tmp_path, keypoints())
+    file = tmp_path / "p.yaml"
+    file.write_text("target: trt-8.6\ndims:\n  N: {min: 300, opt: 400, max: 512}\n")
+    expected = run(path, "-t", "trt-8.6", "-p", "N=300:400:512").stdout
+    assert "--maxShapes=kpts0:1x512x2," in expected
+    assert run(path, "-c", file).stdout == expected
+    assert run(path, "-t", "trt-8.6", "-p", f"@{file}").stdout == expected
+    samples = tmp_path / "samples"
+    samples.mkdir()
+    for n in (300, 400, 512):
+        feed: dict[str, Any] = {
+            name: np.zeros((1, n, 2 if name[0] == "k" else 48), np.float32) for name in NAMES
+        }
+        np.savez(samples / f"{n}.npz", **feed)
+    seen = run(path, "-t", "trt-8.6", "--inputs", samples)
+    assert seen.stdout == expected and "3 samples" in seen.stderr
 
 
 def test_options_of_trtexec_after_two_dashes(static: Path) -> None:
