@@ -226,8 +226,10 @@ def test_a_builder_dies_with_the_one_who_waits_for_it(model: Path) -> None:
         f"os.rename({str(told) + '.new'!r}, {str(told)!r}); time.sleep(60)"
     )
     text = SLEEPER.format(script=script, model=str(model), engine=str(model.parent / "e.plan"))
+    # Nobody is left to remove the folder of the builder either.
+    environment = {**child_environment(), "TMPDIR": str(model.parent)}
     process = subprocess.Popen(
-        [sys.executable, "-c", text], stderr=subprocess.PIPE, env=child_environment()
+        [sys.executable, "-c", text], stderr=subprocess.PIPE, env=environment
     )
     for _ in range(300):
         if told.exists() or process.poll() is not None:
