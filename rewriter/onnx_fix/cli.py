@@ -240,7 +240,7 @@ def fix_command(
                 profiles=profile or (),
                 inputs=inputs,
                 settings=settings_of(precision=precision, capabilities=compute_capability or ()),
-                frozen=bool(freeze),
+                changes_inputs=bool(freeze or dynamic),
                 force=force,
             )
         elif profile or compute_capability or precision != "as-is":
@@ -260,6 +260,7 @@ def fix_command(
                 assume=parse_assume(assume or ()),
                 verify=not no_verify,
                 inputs=inputs,
+                profiles=() if job is None else job.asked,
                 reference=reference,
                 repro=repro,
                 progress=tell,

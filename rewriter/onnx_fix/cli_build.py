@@ -20,6 +20,7 @@ from onnx_fix.errors import UsageError
 if TYPE_CHECKING:
     from onnx_fix.building import BuildResult, BuildSettings
     from onnx_fix.pipeline import Pipeline
+    from onnx_fix.profiles import Asked
     from onnx_fix.profiles.collect import Collected
     from onnx_fix.target import Target
 
@@ -124,6 +125,7 @@ class EngineJob:
     engine: Path
     target: Target
     texts: tuple[str, ...]
+    asked: tuple[tuple[Asked, ...], ...]
     pipeline: Pipeline | None
     inputs: Path | None
     settings: BuildSettings
@@ -141,7 +143,7 @@ class EngineJob:
         profiles: Sequence[str],
         inputs: Path | None,
         settings: BuildSettings,
-        frozen: bool,
+        changes_inputs: bool,
         force: bool,
     ) -> EngineJob:
         """What can be found out before the model is fixed.
@@ -155,6 +157,7 @@ class EngineJob:
         from onnx_fix.building.run import check_engine_path
         from onnx_fix.load import load_proto
         from onnx_fix.pipeline import read_pipeline
+        from onnx_fix.profiles import parse_profiles
         from onnx_fix.profiles.collect import collect
 
         if engine.resolve() == output.resolve():
@@ -164,10 +167,12 @@ class EngineJob:
         if target is None and pipeline is not None:
             target = pipeline.target
         _, chosen = choose_builder(target)
-        if not frozen:
-            # Inputs that are made constants need no range; the rest is as the original has it.
+        asked = parse_profiles(profiles)
+        if not changes_inputs and pipeline is None:
+            # The fixed model has the inputs of the original, so that faults show at once.
             collect(load_proto(model), profiles, pipeline, inputs)
-        return cls(engine, chosen, tuple(profiles), pipeline, inputs, settings, force)
+        texts = tuple(profiles)
+        return cls(engine, chosen, texts, asked, pipeline, inputs, settings, force)
 
     def build(self, model: Path, *, quiet: bool, verbose: int) -> BuildResult:
         """Build the engine of the fixed model, and print how it went."""

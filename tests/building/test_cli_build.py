@@ -299,3 +299,37 @@ def test_sizes_in_words() -> None:
         "3.0 MiB",
         "2.5 GiB",
     ]
+
+
+@RTX
+@pytest.mark.rtx
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["superglue.legacy17", "lightglue.dynamo18", "point_matcher.legacy17"]
+)
+def test_from_a_frozen_export_to_an_engine(tmp_path: Path, fixtures: Path, name: str) -> None:
+    """One command makes the dims dynamic, fixes the graph, and builds."""
+    frozen = fixtures / "frozen"
+    sidecar = json.loads((frozen / f"{name}.free.onnx.json").read_text())
+    dynamic = {
+        f"{tensor}:{axis}": size
+        for tensor, facts in sidecar["inputs"].items()
+        for axis, size in enumerate(facts["shape"])
+        if isinstance(size, str)
+    }
+    told = [word for place, s in dynamic.items() for word in ("--dynamic", f"{place}={s}")]
+    ranges = ",".join(f"{symbol}=16:64:128" for symbol in dict.fromkeys(dynamic.values()))
+    result = run(
+        *(frozen / f"{name}.a.onnx", "--also", frozen / f"{name}.b.onnx", *told),
+        *("-o", tmp_path / "f.onnx", "--engine", tmp_path / "e.plan", "--target", "auto"),
+        *("--profile", ranges, "--compute-capability", "8.6", "8.9"),
+    )
+    assert result.exit_code == 0, result.output
+    assert "=128" in result.output  # the fixed model ran at the largest size
+    record = json.loads((tmp_path / "e.plan.json").read_text())
+    assert record["status"] == "built" and record["engine"]["bytes"] > 10**6
+    entries = {entry["name"]: entry for entry in record["profiles"][0]}
+    for place in dynamic:
+        tensor, _, axis = place.rpartition(":")
+        sizes = [entries[tensor][k][int(axis)] for k in ("min", "opt", "max")]
+        assert sizes == [16, 64, 128]
