@@ -120,6 +120,20 @@ def test_the_whole_road_in_one_command(tmp_path: Path) -> None:
 
 @RTX
 @pytest.mark.rtx
+def test_dims_that_become_dynamic_on_the_road(tmp_path: Path) -> None:
+    model = write(tmp_path, "g (float[5,4] x) => (float[5,4] y) { y = Softmax(x) }")
+    result = run(
+        *(model, "-o", tmp_path / "f.onnx", "--dynamic", "x:0=N", "-t", "auto"),
+        *("--engine", tmp_path / "e.plan", "--profile", "N=1:4:8"),
+    )
+    assert result.exit_code == 0, result.output
+    assert "N=8" in result.output  # the fixed model ran there
+    record = json.loads((tmp_path / "e.plan.json").read_text())
+    assert record["profiles"][0][0]["max"] == [8, 4]
+
+
+@RTX
+@pytest.mark.rtx
 def test_the_ranges_of_a_pipeline_file_are_the_profile(tmp_path: Path, model: Path) -> None:
     pipeline = tmp_path / "p.yaml"
     pipeline.write_text(
