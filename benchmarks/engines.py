@@ -68,7 +68,8 @@ def engine_of(source: Path, settings: BuildSettings) -> Row:
         except OnnxFixError as error:
             return Row(source.name, size, None, str(error).splitlines()[0])
         said = result.last.said[-1] if result.last.said else result.last.detail
-        return Row(source.name, size, result, f"{result.status}: {said.splitlines()[-1]}")
+        last = said.splitlines()[-1:]
+        return Row(source.name, size, result, ": ".join([result.status, *last]))
 
 
 def document(rows: Sequence[Row], capabilities: Sequence[str]) -> str:

@@ -40,7 +40,6 @@ from onnx_fix.repro import write_repro
 from onnx_fix.save import external_files
 from onnx_fix.scope import node_label
 from onnx_fix.target import Target, choose_target
-from onnx_fix.verify.symbols import symbols
 
 if TYPE_CHECKING:
     from onnx_fix.check.finding import CheckFinding
@@ -207,7 +206,7 @@ def fix(
     checks = settings.verify
     compares = (verify and checks.enabled) or checks.each == "numbers"
     asked = (asked_of(dims),) if dims else tuple(profiles) or settings.asked()
-    ranges = symbol_ranges(job.proto, _of_original(job, asked)) if compares else []
+    ranges = symbol_ranges(job.proto, job.known_to_original(asked)) if compares else []
     compare = _Comparison(job, path, checks, inputs, ranges, reference, frozen)
     results = job.rewrite(fixed, after_each=_observer(checks.each, compare))
     report = Report(source_name(model), chosen, note, results, before)
@@ -231,14 +230,6 @@ def fix(
             report.trials = _trials(after, job.base_dir, symbol_ranges(after, asked), checks)
     report.seconds = time.perf_counter() - start
     return FixResult(after, report, _used(settings, report), unchanged, files)
-
-
-def _of_original(job: Job, asked: Sequence[Sequence[Asked]]) -> Sequence[Sequence[Asked]]:
-    """The ranges that the original can have: it has no symbols yet for dims that become dynamic."""
-    if not job.made_dynamic():
-        return asked
-    known = symbols(job.proto)
-    return [[one for one in ranges if one.name in known] for ranges in asked]
 
 
 def _check_names(model: Model, max_count: Mapping[str, int]) -> None:

@@ -30,7 +30,7 @@ from onnx_fix.cli_explain import register as register_explain
 from onnx_fix.cli_profile import register as register_profile
 from onnx_fix.cli_split import register as register_split
 from onnx_fix.cli_trtexec import register as register_trtexec
-from onnx_fix.errors import OnnxFixError, UsageError
+from onnx_fix.errors import UsageError
 
 if TYPE_CHECKING:
     from onnx_fix.api import FixResult
@@ -271,33 +271,14 @@ def fix_command(
             _write_text(report, json.dumps(said, indent=1) + "\n")
         render_report(result.report, verbose=verbose, quiet=quiet, output=output)
         if job is not None:
-            _engine(job, output, report, said, verbose=verbose, quiet=quiet)
+            built = job.build(output, quiet=quiet, verbose=verbose)
+            if report is not None:
+                said = {**said, "engine": built.to_dict()}
+                _write_text(report, json.dumps(said, indent=1) + "\n")
+            if built.exit_code:
+                raise typer.Exit(built.exit_code)
         if not result.ok:
             raise typer.Exit(1)
-
-
-def _engine(
-    job: EngineJob,
-    model: Path,
-    report: Path | None,
-    said: dict[str, Any],
-    *,
-    verbose: int,
-    quiet: bool,
-) -> None:
-    """Build the engine of a model that is written, and stays whatever comes of it."""
-    try:
-        built = job.build(model, quiet=quiet, verbose=verbose)
-    except KeyboardInterrupt:
-        typer.echo(f"interrupted; {model} is written, and no engine", err=True)
-        raise typer.Exit(130) from None
-    except OnnxFixError as error:
-        raise type(error)(f"{error}\n{model} is written, and no engine") from error
-    if report is not None:
-        _write_text(report, json.dumps({**said, "engine": built.to_dict()}, indent=1) + "\n")
-    if built.exit_code:
-        typer.echo(f"{model} is written, and no engine", err=True)
-        raise typer.Exit(built.exit_code)
 
 
 @app.command(name="plan")

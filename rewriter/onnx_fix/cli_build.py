@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperCommand
 
 from onnx_fix.cli_errors import errors
-from onnx_fix.errors import UsageError
+from onnx_fix.errors import OnnxFixError, UsageError
 
 if TYPE_CHECKING:
     from onnx_fix.building import BuildResult, BuildSettings
@@ -175,7 +175,25 @@ class EngineJob:
         return cls(engine, chosen, texts, asked, pipeline, inputs, settings, force)
 
     def build(self, model: Path, *, quiet: bool, verbose: int) -> BuildResult:
-        """Build the engine of the fixed model, and print how it went."""
+        """Build the engine of the fixed model, which stays whatever comes of it; say how it went.
+
+        Raises:
+            OnnxFixError: as `onnx_fix.building.build`.
+            Exit: the user interrupts it.
+        """
+        try:
+            built = self._build(model, quiet, verbose)
+        except KeyboardInterrupt:
+            typer.echo(f"interrupted; {model} is written, and no engine", err=True)
+            raise typer.Exit(130) from None
+        except OnnxFixError as error:
+            error.args = (f"{error}\n{model} is written, and no engine", *error.args[1:])
+            raise
+        if built.exit_code:
+            typer.echo(f"{model} is written, and no engine", err=True)
+        return built
+
+    def _build(self, model: Path, quiet: bool, verbose: int) -> BuildResult:
         from onnx_fix.load import load_proto
         from onnx_fix.profiles.collect import collect
 

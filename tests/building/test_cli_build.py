@@ -250,6 +250,19 @@ def test_an_interruption_keeps_the_fixed_model(
     assert left(tmp_path) == {"m.onnx", "f.onnx"}
 
 
+def test_ranges_that_do_not_suit_the_fixed_model(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With --freeze the inputs are those of the fixed model, so that it shows only then."""
+    stand_in(monkeypatch, WRITTEN)
+    model = write(tmp_path, "g (float[N] x, float[N] k) => (float[N] y) { y = Add(x, k) }")
+    road = (model, "-o", tmp_path / "f.onnx", "--engine", tmp_path / "e.plan")
+    result = run(*road, "--freeze", "k=[1,2]", "--profile", "k=1:2:3", "--no-verify")
+    assert result.exit_code == 2
+    assert "called 'k'" in result.output and "f.onnx is written, and no engine" in result.output
+    assert left(tmp_path) == {"m.onnx", "f.onnx"}
+
+
 def test_fp32_in_the_place_of_fp16_is_said_even_when_quiet(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
