@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
+from onnx_fix.explain.builder_lines import BUILDER_LINES
 from onnx_fix.explain.catalogue import BARE_FALSE, Message, anchors, messages, plain
 from onnx_fix.explain.lines import ECHOES, KNOWN_LINES, KnownLine
 from onnx_fix.explain.places import NodeInLog, Reader, places
@@ -204,7 +205,7 @@ def _longest(text: str, found: list[_Find]) -> list[_Find]:
 def _known_lines(text: str, lines: _Lines, covered: list[tuple[int, int]]) -> list[Hit]:
     hits: list[Hit] = []
     taken: set[int] = set()
-    for known in (*KNOWN_LINES, *TRTEXEC_LINES):
+    for known in (*BUILDER_LINES, *KNOWN_LINES, *TRTEXEC_LINES):
         if known.starts not in text:
             continue
         hit: Hit | None = None

@@ -10,6 +10,8 @@ from typing import Literal
 
 from onnx import ModelProto
 
+from onnx_fix.api import reference_functions
+from onnx_fix.load import opset_of
 from onnx_fix.profiles.limits import Free, free_memory, too_much
 from onnx_fix.profiles.points import Chosen, points, probes
 from onnx_fix.profiles.profile import Profile
@@ -19,6 +21,7 @@ from onnx_fix.profiles.sized import Fault, Sized, Sizer, label
 from onnx_fix.profiles.target_limits import beyond, has_int64
 from onnx_fix.profiles.trial import Point, Ran, Trial
 from onnx_fix.target import Target
+from onnx_fix.verify.source import with_bodies
 
 Severity = Literal["error", "warning", "note"]
 """``error``: the profile cannot work. ``warning``: it works with sizes that keep to a rule, or may
@@ -123,7 +126,8 @@ class _Check:
         self._target = target
         self._progress = progress
         self._points = points(profile)
-        self._sizer = Sizer(model)
+        bodies = reference_functions(opset_of(model.opset_import))
+        self._sizer = Sizer(with_bodies(model, bodies))
         self._sized: dict[Point, Sized] = {}
 
     def say(
@@ -240,7 +244,7 @@ class _Check:
             self.say(
                 "note",
                 f"the sizes of what {len(sized.unknown)} nodes make ({ops}, ...) follow from the "
-                "data and are not counted",
+                "data or from a body that repeats, and are not counted",
                 node=label(sized.unknown[0]),
                 op=sized.unknown[0].op_type,
             )

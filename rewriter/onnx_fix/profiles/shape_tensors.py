@@ -22,15 +22,15 @@ _DECIDES: dict[str, frozenset[int]] = {
     "CenterCropPad": frozenset({1}),
     "Col2Im": frozenset({1, 2}),
     "ConstantOfShape": frozenset({0}),
+    "CumSum": frozenset({1}),
     "DFT": frozenset({1}),
     "Expand": frozenset({1}),
     "HammingWindow": frozenset({0}),
     "HannWindow": frozenset({0}),
     "Loop": frozenset({0}),
     "MaxUnpool": frozenset({2}),
-    "NonMaxSuppression": frozenset({2}),
     "OneHot": frozenset({1}),
-    "Pad": frozenset({1}),
+    "Pad": frozenset({1, 3}),
     "Range": frozenset({0, 1, 2}),
     "Reshape": frozenset({1}),
     "Resize": frozenset({1, 2, 3}),
@@ -66,6 +66,7 @@ _ARITHMETIC = BROADCASTING | {
     "ReduceMin",
     "ReduceProd",
     "ReduceSum",
+    "Relu",
     "Reshape",
     "Round",
     "ScatterElements",
@@ -110,16 +111,24 @@ class ShapeInput:
         return size
 
 
-def shape_inputs(model: ModelProto) -> dict[str, ShapeInput]:
+def shape_inputs(model: ModelProto, *, fit: bool = False) -> dict[str, ShapeInput]:
     """The inputs whose values decide sizes, by name, in the order of the inputs.
 
     Values are followed through shape arithmetic, nested graphs and local functions.
+
+    Args:
+        model: The model; weights are not looked at.
+        fit: Leave out those that TensorRT cannot take as shape tensors.
     """
     found: dict[str, ShapeInput] = {}
     tracer: Tracer | None = None
     for value in fed_inputs(model):
         declared = tensor_type(value.type)
         if declared is None or value.type.WhichOneof("value") != "tensor_type":
+            continue
+        dims = input_dims(value)
+        obstacle = _obstacle(dims, declared.elem_type)
+        if fit and obstacle:
             continue
         tracer = tracer or Tracer(model)
         first = next(
@@ -128,14 +137,13 @@ def shape_inputs(model: ModelProto) -> dict[str, ShapeInput]:
         )
         if first is None:
             continue
-        dims = input_dims(value)
         found[value.name] = ShapeInput(
             value.name,
             dims,
             first.name or first.output[0],
             first.op_type,
             split=dims is None or any(isinstance(d, str) for d in dims),
-            obstacle=_obstacle(dims, declared.elem_type),
+            obstacle=obstacle,
         )
     return found
 

@@ -19,6 +19,7 @@ from onnx.checker import ValidationError
 from onnx.shape_inference import InferenceError
 
 from onnx_fix.constants import RANDOM, evaluate_proto
+from onnx_fix.errors import UsageError
 from onnx_fix.load import opset_of
 from onnx_fix.op_names import BROADCASTING
 from onnx_fix.scope import STANDARD_DOMAINS
@@ -140,7 +141,9 @@ class Sizer:
                 continue
             found.types[value.name] = tensor.elem_type
             if dims is not None:
-                found.shapes[value.name] = tuple(dim_size(d, sizes) for d in dims)
+                # A size that follows from none of those given leaves the shape open.
+                with contextlib.suppress(UsageError):
+                    found.shapes[value.name] = tuple(dim_size(d, sizes) for d in dims)
             if value.name in names:
                 found.makers[value.name] = NodeProto()
         for name, numbers in (values or {}).items():
@@ -167,6 +170,7 @@ class _Walk:
         self._model = model
         self._opset = opset
         self._imports = imports
+        self._versions = {o.domain: o.version for o in imports}
         self._found = found
         self._varying = varying
         """Tensors of known values that follow from sizes, constants apart."""
@@ -223,7 +227,8 @@ class _Walk:
         if any(name not in found.types for name in given):
             return
         try:
-            schema = onnx.defs.get_schema(node.op_type, self._opset, node.domain)
+            version = self._versions.get(node.domain, self._opset)
+            schema = onnx.defs.get_schema(node.op_type, version, node.domain)
         except onnx.defs.SchemaError:
             return
         types = {name: _type(found.types[name], found.shapes.get(name)) for name in given}
