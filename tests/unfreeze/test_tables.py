@@ -279,6 +279,55 @@ def test_functions_of_a_size(make: Callable[[int], float]) -> None:
             assert abs(have.item() / float(make(values["n"])) - 1) < 2e-7
 
 
+def test_numbers_of_a_balanced_assignment() -> None:
+    def make(n: int, m: int, **_: int) -> Array:
+        norm = -np.log(f32(n + m))
+        return f32([[norm] * n + [np.log(f32(m)) + norm]])
+
+    for at in (ONE, TWO):
+        recipe = study("1,n + 1", make, at, ["m"])
+        assert isinstance(recipe, Recipe), recipe
+        assert recipe.exactness is Exactness.ROUNDING and not recipe.assumed
+        for values in OTHERS:
+            for have in (recipe.make(values), emitted(recipe, values)):
+                assert np.abs(have - make(**values)).max() < 2e-6
+
+
+def test_a_parameter_is_not_mixed_with_numbers_made_from_sizes() -> None:
+    def make(n: int, **_: int) -> Array:
+        return f32([-np.log(f32(n))] * n + [0.31264])
+
+    assert "0.3126" in refused("n + 1", make) and "made from sizes too" in refused("n + 1", make)
+    recipe = study("n + 1", make, TWO)
+    assert isinstance(recipe, Recipe) and not recipe.assumed
+    fill = check("n", lambda n, **_: np.full(n, 0.31264, np.float32))
+    assert fill.assumed == (float(np.float32(0.31264)),)
+
+
+@pytest.mark.parametrize("name", ["cos", "sin", "half", "pairs"])
+@pytest.mark.parametrize("base", [100.0, 10000.0, 500000.0])
+def test_rotary_and_sinusoidal_tables(name: str, base: float) -> None:
+    speeds = f32(base) ** -(f32(np.arange(0, 16, 2)) / f32(16))
+
+    def make(n: int, **_: int) -> Array:
+        angle = np.arange(n, dtype=np.float32)[:, None] * speeds
+        both = np.sin(angle), np.cos(angle)
+        if name == "half":
+            return np.concatenate(both, -1)
+        if name == "pairs":
+            return np.stack(both, -1).reshape(n, 16)
+        return np.tile(both[name == "cos"], 2)[None, None]
+
+    dims = "n,16" if name in ("half", "pairs") else "1,1,n,16"
+    recipe = study(dims, make, ONE)
+    assert isinstance(recipe, Recipe), recipe
+    assert recipe.exactness is Exactness.ROUNDING
+    for values in (*OTHERS, {**ONE[0], "n": 300}):
+        for have in (recipe.make(values), emitted(recipe, values)):
+            want = make(**values)
+            assert have.shape == want.shape and np.abs(have - want).max() < 3e-5
+
+
 def test_few_numbers_that_are_sizes() -> None:
     check("2", lambda h, w, **_: f32([w, h]), TWO)
     check("1,4", lambda h, w, **_: np.array([[1, 3, h // 8, w // 8]]), TWO, ["h//8", "w//8"])
@@ -327,6 +376,11 @@ def test_a_square_grid_hides_its_order() -> None:
 def test_a_step_that_equals_one_over_the_length() -> None:
     at = [{"n": 16}]
     assert refused("n", lambda n, **_: np.arange(n, dtype=np.float32) / np.float32(n), at)
+
+
+def test_three_positions_tell_too_little() -> None:
+    ends = f32([-1, 0, 1])
+    assert "three positions" in refused("n", lambda **_: ends, [{"n": 3}])
 
 
 def test_half_of_an_axis() -> None:

@@ -75,6 +75,9 @@ def affine(study: Study, block: Block, dtype: int) -> Expression | None:
         if not np.array_equal(np.broadcast_to(total, array.shape), array):
             return None
         starts.append(start)
+    short = _is_float(block) and max(max(a.shape) for a in arrays) == 3
+    if short and all(np.abs(a).max() <= 1 for a in arrays):
+        raise Unclear("-1, 0, 1 may be counted, or three positions from -1 to 1")
     terms = [_table(study, starts, block.values, "the first number", [])]
     for k in axes:
         after = prod(block.dims[k + 1 :], start=size(1))
@@ -206,12 +209,11 @@ def _normalised(block: Block, position: Index, dtype: int) -> Iterator[Expressio
         one = literal(1, work)
         for below in (length, length - 1):
             d = cast(Number(below), work)
-            bases = [
-                call("Div", i, d),
-                call("Div", call("Add", i, literal(0.5, work)), d),
-                call("Div", call("Add", i, one), d),
-                call("Mul", i, call("Div", one, d)),
-            ]
+            # What is divided by one less than the length counts from 0 to its end.
+            bases = [call("Div", i, d), call("Mul", i, call("Div", one, d))]
+            if below == length:
+                bases.insert(1, call("Div", call("Add", i, literal(0.5, work)), d))
+                bases.append(call("Div", call("Add", i, one), d))
             for scale in _SCALES:
                 for base in bases:
                     scaled = base if scale == 1 else call("Mul", base, literal(scale, work))
@@ -220,7 +222,8 @@ def _normalised(block: Block, position: Index, dtype: int) -> Iterator[Expressio
                         yield cast(call("Sub", scaled, one), dtype)
             twice = call("Mul", i, literal(2, work))
             yield cast(call("Sub", call("Div", twice, d), one), dtype)
-            yield cast(call("Sub", call("Div", call("Add", twice, one), d), one), dtype)
+            if below == length:
+                yield cast(call("Sub", call("Div", call("Add", twice, one), d), one), dtype)
             for base in bases[:2]:
                 centred = call("Sub", base, literal(0.5, work))
                 yield cast(call("Mul", centred, literal(2, work)), dtype)
@@ -250,6 +253,7 @@ def _may_be_normalised(block: Block, axis: int) -> bool:
             np.isclose(step, scale / below, rtol=1e-4, atol=0).any()
             for below in (count, count - 1)
             for scale in _SCALES
+            if np.abs(wide).max() <= abs(scale) * 1.001
         ]
         if not any(close):
             return False
