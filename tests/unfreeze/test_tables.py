@@ -239,6 +239,9 @@ def test_distances() -> None:
 
     check("n,n", lambda n, **_: apart(n))
     check("n,n", lambda n, **_: np.abs(apart(n)))
+    check("n,n", lambda n, **_: f32(np.abs(apart(n))))
+    check("n,n", lambda n, **_: np.clip(apart(n), -3, 4) + 3)
+    check("n,m", lambda n, m, **_: np.clip(np.arange(m) - np.arange(n)[:, None], -5, 5))
     slopes = f32(2.0 ** -np.arange(1, 9) * 1.1)[:, None, None]
     check("8,n,n", lambda n, **_: -slopes * np.abs(apart(n)).astype(np.float32))
 
@@ -404,6 +407,19 @@ def test_samples_that_disagree() -> None:
     assert isinstance(made, Unknown) and "of type" in made.reason
     assert isinstance(recognise([], []), Unknown)
     assert "no rule" in refused("n", lambda n, **_: np.zeros(n, np.complex64))
+
+
+@pytest.mark.parametrize("opset", [11, 13, 21, 25])
+def test_every_operator_set(opset: int) -> None:
+    found = [
+        study("h//8*(w//8),2", lambda h, w, **_: grid(h, w, 8), ONE),
+        study("n,n", lambda n, **_: np.eye(n, dtype=np.float32), ONE),
+        study("n*m,4,4", lambda n, m, **_: shifted(2 * n, 2 * m, 2, 1), ONE),
+        study("n", lambda n, **_: 4 - np.arange(n), ONE),
+    ]
+    for recipe in found:
+        assert isinstance(recipe, Recipe), recipe
+        np.testing.assert_array_equal(emitted(recipe, ONE[0], opset), recipe.make(ONE[0]))
 
 
 def test_old_operator_sets() -> None:

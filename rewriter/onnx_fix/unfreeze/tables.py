@@ -122,7 +122,7 @@ def _fit(study: Study, block: Block, dtype: int, depth: int) -> Expression | Non
         return None
     for k in symbolic:
         _check(block, k, 3)
-    for rule in (affine, ramp, distance, mask):
+    for rule in (affine, ramp, mask, distance):
         found = rule(study, block, dtype)
         if found is not None and block.is_made_by(found):
             return found
