@@ -239,6 +239,9 @@ def test_distances() -> None:
 
     check("n,n", lambda n, **_: apart(n))
     check("n,n", lambda n, **_: np.abs(apart(n)))
+    check("n,n", lambda n, **_: f32(np.abs(apart(n))))
+    check("n,n", lambda n, **_: np.clip(apart(n), -3, 4) + 3)
+    check("n,m", lambda n, m, **_: np.clip(np.arange(m) - np.arange(n)[:, None], -5, 5))
     slopes = f32(2.0 ** -np.arange(1, 9) * 1.1)[:, None, None]
     check("8,n,n", lambda n, **_: -slopes * np.abs(apart(n)).astype(np.float32))
 
@@ -277,6 +280,55 @@ def test_functions_of_a_size(make: Callable[[int], float]) -> None:
     for values in OTHERS:
         for have in (recipe.make(values), emitted(recipe, values)):
             assert abs(have.item() / float(make(values["n"])) - 1) < 2e-7
+
+
+def test_numbers_of_a_balanced_assignment() -> None:
+    def make(n: int, m: int, **_: int) -> Array:
+        norm = -np.log(f32(n + m))
+        return f32([[norm] * n + [np.log(f32(m)) + norm]])
+
+    for at in (ONE, TWO):
+        recipe = study("1,n + 1", make, at, ["m"])
+        assert isinstance(recipe, Recipe), recipe
+        assert recipe.exactness is Exactness.ROUNDING and not recipe.assumed
+        for values in OTHERS:
+            for have in (recipe.make(values), emitted(recipe, values)):
+                assert np.abs(have - make(**values)).max() < 2e-6
+
+
+def test_a_parameter_is_not_mixed_with_numbers_made_from_sizes() -> None:
+    def make(n: int, **_: int) -> Array:
+        return f32([-np.log(f32(n))] * n + [0.31264])
+
+    assert "0.3126" in refused("n + 1", make) and "made from sizes too" in refused("n + 1", make)
+    recipe = study("n + 1", make, TWO)
+    assert isinstance(recipe, Recipe) and not recipe.assumed
+    fill = check("n", lambda n, **_: np.full(n, 0.31264, np.float32))
+    assert fill.assumed == (float(np.float32(0.31264)),)
+
+
+@pytest.mark.parametrize("name", ["cos", "sin", "half", "pairs"])
+@pytest.mark.parametrize("base", [100.0, 10000.0, 500000.0])
+def test_rotary_and_sinusoidal_tables(name: str, base: float) -> None:
+    speeds = f32(base) ** -(f32(np.arange(0, 16, 2)) / f32(16))
+
+    def make(n: int, **_: int) -> Array:
+        angle = np.arange(n, dtype=np.float32)[:, None] * speeds
+        both = np.sin(angle), np.cos(angle)
+        if name == "half":
+            return np.concatenate(both, -1)
+        if name == "pairs":
+            return np.stack(both, -1).reshape(n, 16)
+        return np.tile(both[name == "cos"], 2)[None, None]
+
+    dims = "n,16" if name in ("half", "pairs") else "1,1,n,16"
+    recipe = study(dims, make, ONE)
+    assert isinstance(recipe, Recipe), recipe
+    assert recipe.exactness is Exactness.ROUNDING
+    for values in (*OTHERS, {**ONE[0], "n": 300}):
+        for have in (recipe.make(values), emitted(recipe, values)):
+            want = make(**values)
+            assert have.shape == want.shape and np.abs(have - want).max() < 3e-5
 
 
 def test_few_numbers_that_are_sizes() -> None:
@@ -329,6 +381,11 @@ def test_a_step_that_equals_one_over_the_length() -> None:
     assert refused("n", lambda n, **_: np.arange(n, dtype=np.float32) / np.float32(n), at)
 
 
+def test_three_positions_tell_too_little() -> None:
+    ends = f32([-1, 0, 1])
+    assert "three positions" in refused("n", lambda **_: ends, [{"n": 3}])
+
+
 def test_half_of_an_axis() -> None:
     reason = refused("n", lambda n, **_: (np.arange(n) >= 6).astype(np.int64))
     assert "another export" in reason
@@ -350,6 +407,19 @@ def test_samples_that_disagree() -> None:
     assert isinstance(made, Unknown) and "of type" in made.reason
     assert isinstance(recognise([], []), Unknown)
     assert "no rule" in refused("n", lambda n, **_: np.zeros(n, np.complex64))
+
+
+@pytest.mark.parametrize("opset", [11, 13, 21, 25])
+def test_every_operator_set(opset: int) -> None:
+    found = [
+        study("h//8*(w//8),2", lambda h, w, **_: grid(h, w, 8), ONE),
+        study("n,n", lambda n, **_: np.eye(n, dtype=np.float32), ONE),
+        study("n*m,4,4", lambda n, m, **_: shifted(2 * n, 2 * m, 2, 1), ONE),
+        study("n", lambda n, **_: 4 - np.arange(n), ONE),
+    ]
+    for recipe in found:
+        assert isinstance(recipe, Recipe), recipe
+        np.testing.assert_array_equal(emitted(recipe, ONE[0], opset), recipe.make(ONE[0]))
 
 
 def test_old_operator_sets() -> None:

@@ -23,6 +23,7 @@ from onnx_fix.unfreeze.expressions import (
     Values,
     call,
     cast,
+    compute,
     literal,
 )
 
@@ -75,7 +76,14 @@ def affine(study: Study, block: Block, dtype: int) -> Expression | None:
         if not np.array_equal(np.broadcast_to(total, array.shape), array):
             return None
         starts.append(start)
-    terms = [_table(study, starts, block.values, "the first number", [])]
+    short = _is_float(block) and max(max(a.shape) for a in arrays) == 3
+    if short and all(np.abs(a).max() <= 1 for a in arrays):
+        raise Unclear("-1, 0, 1 may be counted, or three positions from -1 to 1")
+    begin = _table(study, starts, block.values, "the first number", [])
+    if begin is None:
+        return None
+    found: Expression | None = None if _is(begin, 0) else begin
+    ups, downs = [], []
     for k in axes:
         after = prod(block.dims[k + 1 :], start=size(1))
         values = [block.values[number] for _, number in steps[k]]
@@ -83,15 +91,15 @@ def affine(study: Study, block: Block, dtype: int) -> Expression | None:
         step_expression = _table(study, [s for s, _ in steps[k]], values, "the step", more)
         if step_expression is None:
             return None
-        terms.append(_times(index(block, k), step_expression))
-    if terms[0] is None:
-        return None
-    total_expression: Expression | None = None
-    for term in (*terms[1:], terms[0]):
-        if term is None or (total_expression is not None and _is(term, 0)):
-            continue
-        total_expression = term if total_expression is None else call("Add", total_expression, term)
-    return None if total_expression is None else cast(total_expression, dtype)
+        if _is(step_expression, -1):
+            downs.append(index(block, k))
+        else:
+            ups.append(_times(index(block, k), step_expression))
+    for up in ups:
+        found = up if found is None else call("Add", up, found)
+    for down in downs:
+        found = call("Sub", literal(np.int64(0)) if found is None else found, down)
+    return None if found is None else cast(found, dtype)
 
 
 def _corner(array: Ints, axes: Sequence[int], next_along: int | None = None) -> Ints:
@@ -122,9 +130,7 @@ def _is(term: Expression, value: int) -> bool:
 
 
 def _times(term: Expression, factor: Expression) -> Expression:
-    if _is(factor, 1):
-        return term
-    return call("Neg", term) if _is(factor, -1) else call("Mul", term, factor)
+    return term if _is(factor, 1) else call("Mul", term, factor)
 
 
 # -- floats ----------------------------------------------------------------------------------------
@@ -206,12 +212,11 @@ def _normalised(block: Block, position: Index, dtype: int) -> Iterator[Expressio
         one = literal(1, work)
         for below in (length, length - 1):
             d = cast(Number(below), work)
-            bases = [
-                call("Div", i, d),
-                call("Div", call("Add", i, literal(0.5, work)), d),
-                call("Div", call("Add", i, one), d),
-                call("Mul", i, call("Div", one, d)),
-            ]
+            # What is divided by one less than the length counts from 0 to its end.
+            bases = [call("Div", i, d), call("Mul", i, call("Div", one, d))]
+            if below == length:
+                bases.insert(1, call("Div", call("Add", i, literal(0.5, work)), d))
+                bases.append(call("Div", call("Add", i, one), d))
             for scale in _SCALES:
                 for base in bases:
                     scaled = base if scale == 1 else call("Mul", base, literal(scale, work))
@@ -220,7 +225,8 @@ def _normalised(block: Block, position: Index, dtype: int) -> Iterator[Expressio
                         yield cast(call("Sub", scaled, one), dtype)
             twice = call("Mul", i, literal(2, work))
             yield cast(call("Sub", call("Div", twice, d), one), dtype)
-            yield cast(call("Sub", call("Div", call("Add", twice, one), d), one), dtype)
+            if below == length:
+                yield cast(call("Sub", call("Div", call("Add", twice, one), d), one), dtype)
             for base in bases[:2]:
                 centred = call("Sub", base, literal(0.5, work))
                 yield cast(call("Mul", centred, literal(2, work)), dtype)
@@ -250,6 +256,7 @@ def _may_be_normalised(block: Block, axis: int) -> bool:
             np.isclose(step, scale / below, rtol=1e-4, atol=0).any()
             for below in (count, count - 1)
             for scale in _SCALES
+            if np.abs(wide).max() <= abs(scale) * 1.001
         ]
         if not any(close):
             return False
@@ -260,7 +267,10 @@ def _may_be_normalised(block: Block, axis: int) -> bool:
 
 
 def distance(study: Study, block: Block, dtype: int) -> Expression | None:
-    """A multiple of ``|i - j|`` or ``i - j`` over two symbolic axes, with tables of factors."""
+    """A multiple of ``|i - j|`` or ``i - j`` over two symbolic axes, with tables of factors.
+
+    Or ``i - j`` itself, cut at a smallest and a largest number.
+    """
     axes = [k for k in block.varying() if block.dims[k].number is None]
     if len(axes) != 2 or block.arrays[0].dtype == np.bool_:
         return None
@@ -274,13 +284,46 @@ def distance(study: Study, block: Block, dtype: int) -> Expression | None:
     for k, place in zip(axes, (0, 1), strict=True):
         step = step[(*[slice(None)] * k, slice(place, place + 1))]
     factor = step.astype(np.float64) - start.astype(np.float64)
-    whole = integers(block) is not None
+    numbers = integers(block)
+    whole = numbers is not None and not _is_float(block)
+    if numbers is not None:
+        cut = _cut_distance(study, block, numbers, axes, dtype)
+        if cut is not None:
+            return cut
     for base in (call("Abs", apart), apart):
         for work in [int(TensorProto.INT64)] if whole else _works(dtype):
             scaled = call("Mul", cast(base, work), _tight(factor, work))
             made = call("Add", scaled, _tight(start, work)) if np.any(start != 0) else scaled
             if block.is_made_by(cast(made, dtype)):
                 return cast(made, dtype)
+    return None
+
+
+def _cut_distance(
+    study: Study, block: Block, numbers: Sequence[Ints], axes: Sequence[int], dtype: int
+) -> Expression | None:
+    """``min(max(start + j - i, low), high)``, and the same with ``i - j``."""
+    lows, highs = ([int(f(n)) for n in numbers] for f in (np.min, np.max))
+    starts = [int(n[(0,) * block.rank]) for n in numbers]
+    for first, second in (axes, axes[::-1]):
+        apart = call("Sub", index(block, second), index(block, first))
+        for array, values, *ends in zip(numbers, block.values, lows, highs, starts, strict=True):
+            low, high, start = ends
+            if not same(array, np.clip(compute(apart, values) + start, low, high)):
+                break
+        else:
+            found = []
+            names = ("the smallest number", "the largest number", "the first number")
+            for several, what in zip((lows, highs, starts), names, strict=True):
+                number = study.number(several, block.values, what)
+                if number is None:
+                    return None
+                found.append(Number(number))
+            below, above, begin = found
+            moved = call("Add", apart, begin) if begin.value != 0 else apart
+            least = call("Where", call("Less", moved, below), below, moved)
+            most = call("Where", call("Less", above, least), above, least)
+            return cast(most, dtype)
     return None
 
 

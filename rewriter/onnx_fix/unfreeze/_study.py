@@ -123,6 +123,7 @@ class Study:
         self.symbols = symbols
         self.known = tuple(s for s in dict.fromkeys(given) if s.number is None)
         self.reason = ""
+        self.hint = ""
         self.tried = 0
 
     def unclear(self, reason: str) -> None:
