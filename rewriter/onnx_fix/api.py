@@ -203,7 +203,9 @@ def fix(
     checks = settings.verify
     compares = (verify and checks.enabled) or checks.each == "numbers"
     asked = [asked_of(dims)] if dims else settings.asked()
-    ranges = symbol_ranges(job.proto, asked) if compares else []
+    # Symbols that a pass makes are none of the original.
+    lacks = job.made_dynamic()
+    ranges = symbol_ranges(job.proto, asked, known_only=lacks) if compares else []
     compare = _Comparison(job, path, checks, inputs, ranges, reference, frozen)
     results = job.rewrite(fixed, after_each=_observer(checks.each, compare))
     report = Report(source_name(model), chosen, note, results, before)
@@ -224,7 +226,7 @@ def fix(
             raise VerificationError(_guilty(job, report, compare, repro, progress))
         if job.made_dynamic():
             progress("running at other sizes")
-            report.trials = _trials(after, job.base_dir, ranges, checks)
+            report.trials = _trials(after, job.base_dir, symbol_ranges(after, asked), checks)
     report.seconds = time.perf_counter() - start
     return FixResult(after, report, _used(settings, report), unchanged, files)
 
@@ -280,7 +282,7 @@ def rounds_otherwise(changes: Sequence[Change]) -> bool:
 def _trials(
     model: ModelProto,
     base_dir: Path | None,
-    ranges: Mapping[str, tuple[int, int, int]],
+    ranges: Sequence[Mapping[str, tuple[int, int, int]]],
     settings: VerifySettings,
 ) -> Verification:
     """Runs of a model at sizes that the original does not have.
@@ -325,7 +327,7 @@ class _Comparison:
         others = self.job.other_exports()
         found = self._with(proto, self.job.base_dir, after, changes, self.dims)
         for path in others:
-            cases = self._with(path, path.parent, after, changes, {}).cases
+            cases = self._with(path, path.parent, after, changes, ()).cases
             named = tuple(replace(case, label=f"{path.name}: {case.label}") for case in cases)
             found = replace(found, cases=(*found.cases, *named))
         return found
@@ -336,7 +338,7 @@ class _Comparison:
         before_dir: Path | None,
         after: ModelProto,
         changes: Sequence[Change],
-        dims: Mapping[str, tuple[int, int, int]],
+        dims: Sequence[Mapping[str, tuple[int, int, int]]],
     ) -> Verification:
         from onnx_fix.verify import verify
 

@@ -216,6 +216,8 @@ def test_ranges_by_symbol_may_be_incomplete() -> None:
     assert symbol_ranges(model(PAIR), asked) == [{"N": (1, 4, 8)}, {"M": (2, 2, 2)}]
     with pytest.raises(UsageError, match="no dim or input called 'K'"):
         symbol_ranges(model(PAIR), [parse_profile("K=2")])
+    made = [parse_profile("K=2,M=2,a=7x7x7")]
+    assert symbol_ranges(model(PAIR), made, known_only=True) == [{"M": (2, 2, 2)}]
 
 
 def test_a_fix_compares_at_every_profile(tmp_path: Path) -> None:
@@ -240,3 +242,13 @@ def test_a_fix_compares_at_every_profile(tmp_path: Path) -> None:
     assert {case.sizes["N"] for case in direct.report.verification.cases} >= {8, 9}
     with pytest.raises(UsageError, match="N has one range, not two"):
         fix(model(text), pipeline=path, dims={"x": ((3, 7), (3, 8), (3, 9)), "N": (1, 2, 3)})
+
+
+def test_ranges_of_dims_that_the_fix_makes_dynamic() -> None:
+    text = """<ir_version: 8, opset_import: ["" : 17]> g (float[1,8] x) => (float[1,8] y)
+    { s = Constant <value_ints = [1, 8]> ()  a = Abs (x)  y = Reshape (a, s) }"""
+    made = fix(model(text), target="trt-8.6", dynamic={"x:1": "N"}, dims={"N": (4, 16, 64)})
+    assert made.report.trials is not None
+    assert {case.sizes["N"] for case in made.report.trials.cases} >= {4, 16, 64}
+    with pytest.raises(UsageError, match="no dim or input called 'K'"):
+        fix(model(text), target="trt-8.6", dynamic={"x:1": "N"}, dims={"K": (4, 16, 64)})
