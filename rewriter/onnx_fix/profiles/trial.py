@@ -173,6 +173,8 @@ class Trial:
             return False
         environment = dict(os.environ)
         environment["PYTHONPATH"] = os.pathsep.join(os.path.abspath(p) for p in sys.path if p)
+        # Arenas of threads reserve address space, which is limited.
+        environment["MALLOC_ARENA_MAX"] = "2"
         self._lines = queue.Queue()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "onnx_fix.profiles._trial_worker"],
