@@ -68,7 +68,8 @@ def check_profile(
 
     The model is run by onnxruntime at min, opt and max, at sizes between, and where dims meet at
     opposite ends, in a process of its own. The sizes of all tensors are inferred at the same
-    points. Where a size fails, the sizes around it are run to find the rule.
+    points. Where a size fails, the sizes around it are run to find the rule. A builder looks at
+    opt alone (as TensorRT-RTX 1.7 was seen to): what fails elsewhere fails in the engine.
 
     Args:
         model: The fixed model; it is not changed.
@@ -129,6 +130,7 @@ class _Check:
         bodies = reference_functions(opset_of(model.opset_import))
         self._sizer = Sizer(with_bodies(model, bodies))
         self._sized: dict[Point, Sized] = {}
+        self._fitting: list[Point] = []
 
     def say(
         self,
@@ -219,7 +221,7 @@ class _Check:
         for node, why in beyond(self._target, sizer, sized):
             yield ProfileFinding(
                 "error",
-                f"{why}, which {self._target.name} refuses",
+                f"{why}: {self._target.name} refuses it, some releases only as the engine runs",
                 "keep the sizes that decide it within the limit",
                 label(node),
                 node.op_type,
@@ -284,6 +286,8 @@ class _Check:
     def runs(self, trial: Trial) -> None:
         """Run at every point, and say what fails and by which rule."""
         trial.too_large = self._too_large
+        for chosen in reversed(self._points):
+            self._too_large(chosen.point)
         good: list[Chosen] = []
         failures: dict[tuple[str, str], _Failure] = {}
         unseen: list[Chosen] = []
@@ -324,9 +328,12 @@ class _Check:
 
     def _too_large(self, point: Point) -> str:
         """Why a point is not run: what it takes is more than may be used."""
+        if any(point.is_within(other) for other in self._fitting):
+            return ""
         sized = self._sized_at(point)
         needs = (sized.peak + sized.weights) * 2
         if needs <= self.free.limit:
+            self._fitting.append(point)
             return ""
         return (
             f"that needs about {spelled_bytes(needs)} of memory, and "

@@ -48,6 +48,11 @@ class Point:
         """The point with other sizes of some symbols."""
         return Point(tuple((dict(self.sizes) | dict(sizes)).items()), self.values)
 
+    def is_within(self, other: Point) -> bool:
+        """Whether no size is larger than at another point of the same values."""
+        sizes = dict(other.sizes)
+        return self.values == other.values and all(s <= sizes.get(n, -1) for n, s in self.sizes)
+
     def __str__(self) -> str:
         parts = [f"{name} = {size}" for name, size in self.sizes]
         parts += [f"{name} = [{','.join(map(str, v))}]" for name, v in self.values]
