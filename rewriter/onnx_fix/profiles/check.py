@@ -245,8 +245,8 @@ class _Check:
             ops = ", ".join(dict.fromkeys(n.op_type for n in sized.unknown[:_LISTED]))
             self.say(
                 "note",
-                f"the sizes of what {len(sized.unknown)} nodes make ({ops}, ...) follow from the "
-                "data or from a body that repeats, and are not counted",
+                f"not counted is what follows from data or from a body that repeats: outputs of "
+                f"{len(sized.unknown)} node{'s'[: len(sized.unknown) != 1]} ({ops}, ...)",
                 node=label(sized.unknown[0]),
                 op=sized.unknown[0].op_type,
             )
@@ -296,8 +296,12 @@ class _Check:
             ran = trial.run(chosen.point)
             if ran.kind in ("lacks", "feeds") or trial.refused:
                 if trial.refused and not trial.lacks:
-                    self.say("error", f"onnxruntime does not load it: {trial.refused}")
-                self.only_static(ran.message)
+                    self.say(
+                        "error",
+                        f"onnxruntime does not load it: {trial.refused}",
+                        "fix the model first, or export it again",
+                    )
+                self.only_static("it does not load" if trial.refused else ran.message)
                 return
             if ran.ok:
                 good.append(chosen)
@@ -390,17 +394,19 @@ class _Check:
 
     def _mend(self, rules: Sequence[Rule], severity: Severity) -> str:
         mends = []
+        kept = [r.symbol for r in rules if r.kind == "multiple"] if severity == "warning" else []
+        if kept:
+            mends.append(
+                f"feed {' and '.join(kept)} by this rule alone (pad before the engine): the engine "
+                "takes other sizes, too, and fails or computes something else"
+            )
         for rule in rules:
             limits = self._profile.ranges.get(rule.symbol)
             if limits is None:
                 continue
             low, usual, high = limits
             if rule.kind == "multiple":
-                if severity == "warning":
-                    mends.append(
-                        f"feed {rule.symbol} by this rule alone (pad before the engine): the "
-                        "engine takes other sizes and fails, or computes something else"
-                    )
+                if kept:
                     continue
                 up = low + (rule.rest - low) % rule.number
                 fixed = up, max(up, _down(usual, rule)), max(up, _down(high, rule))

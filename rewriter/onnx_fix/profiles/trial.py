@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import queue
+import re
 import subprocess
 import sys
 import tempfile
@@ -158,7 +159,7 @@ class Trial:
         if said["ok"]:
             return Ran(True, seconds=said["seconds"])
         name, op = self._node(said.get("node", ""), said.get("op", ""))
-        return Ran(False, said["kind"], said["message"], name, op)
+        return Ran(False, said["kind"], self._named(said["message"]), name, op)
 
     def _node(self, told: str, op: str) -> tuple[str, str]:
         """A node of the main graph by its number, one inside another by the name that it has."""
@@ -168,6 +169,10 @@ class Trial:
         node = self.model.graph.node[int(number)]
         kind = node.op_type if node.domain in STANDARD_DOMAINS else f"{node.domain}.{node.op_type}"
         return node.name or next((o for o in node.output if o), ""), kind
+
+    def _named(self, text: str) -> str:
+        """A message with the names of nodes in the place of their numbers."""
+        return re.sub(f"{MARK}[0-9]+", lambda found: self._node(found.group(), "")[0], text)
 
     # -- the process ------------------------------------------------------------------------------
 
@@ -205,7 +210,7 @@ class Trial:
         if said is None:
             self.refused = "onnxruntime did not load it in time, or ended while loading it"
         elif not said["loaded"]:
-            self.refused, self.lacks = said["message"], said["lacks"]
+            self.refused, self.lacks = self._named(said["message"]), said["lacks"]
         if self.refused:
             self._stop()
         return not self.refused
