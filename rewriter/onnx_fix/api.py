@@ -34,7 +34,7 @@ from onnx_fix.pipeline import (
     with_max_count,
     with_retype_io,
 )
-from onnx_fix.profiles import Ranges, Shapes, asked_of, symbol_ranges, value_ranges
+from onnx_fix.profiles import Asked, Ranges, Shapes, asked_of, symbol_ranges, value_ranges
 from onnx_fix.report import Report, blockers, source_name, summarise
 from onnx_fix.repro import write_repro
 from onnx_fix.save import external_files
@@ -129,6 +129,7 @@ def fix(
     verify: bool = True,
     inputs: str | Path | None = None,
     dims: Ranges | None = None,
+    profiles: Sequence[Sequence[Asked]] = (),
     reference: ModelProto | str | Path | None = None,
     repro: str | Path | None = None,
     base_dir: str | Path | None = None,
@@ -158,7 +159,9 @@ def fix(
         verify: Whether to compare the result with the original.
         inputs: A folder with the user's own feeds (npz or npy) for the comparison.
         dims: min, opt and max of symbolic dims, or three shapes of an input, used for the sizes of
-            the comparison; by default those of the pipeline.
+            the comparison; by default those of ``profiles``, else of the pipeline.
+        profiles: The ranges of each profile that an engine is to be built for, as
+            `onnx_fix.profiles.parse_profiles` gives them.
         reference: Another export of the same network to compare with, for originals that cannot
             run themselves.
         repro: A new folder for a reproducer, written where the numbers differ.
@@ -202,11 +205,9 @@ def fix(
     progress("rewriting")
     checks = settings.verify
     compares = (verify and checks.enabled) or checks.each == "numbers"
-    asked = [asked_of(dims)] if dims else settings.asked()
-    # Symbols that a pass makes are none of the original.
-    lacks = job.made_dynamic()
-    ranges = symbol_ranges(job.proto, asked, known_only=lacks) if compares else []
-    values = value_ranges(job.proto, asked) if compares else []
+    asked = (asked_of(dims),) if dims else tuple(profiles) or settings.asked()
+    known = job.known_to_original(asked) if compares else ()
+    ranges, values = symbol_ranges(job.proto, known), value_ranges(job.proto, known)
     compare = _Comparison(job, path, checks, inputs, ranges, values, reference, frozen)
     results = job.rewrite(fixed, after_each=_observer(checks.each, compare))
     report = Report(source_name(model), chosen, note, results, before)
@@ -329,9 +330,8 @@ class _Comparison:
         others = self.job.other_exports()
         found = self._with(proto, self.job.base_dir, after, changes)
         for path in others:
-            other = replace(self, dims=(), values=())
-            cases = other._with(path, path.parent, after, changes).cases
-            named = tuple(replace(case, label=f"{path.name}: {case.label}") for case in cases)
+            other = replace(self, dims=(), values=())._with(path, path.parent, after, changes)
+            named = [replace(case, label=f"{path.name}: {case.label}") for case in other.cases]
             found = replace(found, cases=(*found.cases, *named))
         return found
 

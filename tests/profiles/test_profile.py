@@ -216,8 +216,6 @@ def test_ranges_by_symbol_may_be_incomplete() -> None:
     assert symbol_ranges(model(PAIR), asked) == [{"N": (1, 4, 8)}, {"M": (2, 2, 2)}]
     with pytest.raises(UsageError, match="no dim or input called 'K'"):
         symbol_ranges(model(PAIR), [parse_profile("K=2")])
-    made = [parse_profile("K=2,M=2,a=7x7x7")]
-    assert symbol_ranges(model(PAIR), made, known_only=True) == [{"M": (2, 2, 2)}]
 
 
 def test_a_fix_compares_at_every_profile(tmp_path: Path) -> None:

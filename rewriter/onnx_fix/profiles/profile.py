@@ -10,7 +10,6 @@ from onnx import ModelProto
 from onnx_fix.profiles.asked import Asked, Kind, Range, Triple, asked_of, of_bounds
 from onnx_fix.profiles.settle import settle
 from onnx_fix.profiles.shape_tensors import shape_inputs
-from onnx_fix.verify.symbols import symbols
 
 Shapes = Triple
 """min, opt and max shape of an input (or values, of a shape tensor)."""
@@ -103,24 +102,13 @@ def profile_from(model: ModelProto, asked: Iterable[Asked]) -> Profile:
     return Profile(tuple(inputs), tuple(settled.dims.items()))
 
 
-def symbol_ranges(
-    model: ModelProto, profiles: Iterable[Sequence[Asked]], *, known_only: bool = False
-) -> list[dict[str, Range]]:
+def symbol_ranges(model: ModelProto, profiles: Iterable[Sequence[Asked]]) -> list[dict[str, Range]]:
     """min, opt and max by symbol, of each of several profiles; they need not be complete.
-
-    Args:
-        model: The model whose symbols are meant.
-        profiles: The ranges of each profile.
-        known_only: Leave out all but ranges of symbols that the model has.
 
     Raises:
         UsageError: ranges do not suit the model.
     """
-    every = [list(asked) for asked in profiles]
-    if known_only:
-        known = symbols(model)
-        every = [[one for one in asked if one.name in known] for asked in every]
-    return [settle(model, asked, whole=False).dims for asked in every]
+    return [settle(model, asked, whole=False).dims for asked in profiles]
 
 
 def value_ranges(model: ModelProto, profiles: Iterable[Sequence[Asked]]) -> list[dict[str, Shapes]]:
