@@ -13,9 +13,10 @@ from onnx import ModelProto
 from onnx_fix.api import reference_functions
 from onnx_fix.load import opset_of
 from onnx_fix.profiles.limits import Free, free_memory, too_much
+from onnx_fix.profiles.mend import NARROW, mend_for
 from onnx_fix.profiles.points import Chosen, points, probes
 from onnx_fix.profiles.profile import Profile
-from onnx_fix.profiles.rules import Rule, find_rules, find_working
+from onnx_fix.profiles.rules import find_rules, find_working
 from onnx_fix.profiles.shape_tensors import shape_inputs
 from onnx_fix.profiles.sized import Fault, Sized, Sizer, label
 from onnx_fix.profiles.target_limits import beyond, has_int64
@@ -270,7 +271,7 @@ class _Check:
             self.say(
                 "error" if ends else "warning",
                 f"the sizes do not fit: {shown[0][1].message}",
-                _NARROW,
+                NARROW,
                 node,
                 op,
                 "; ".join(str(one) for one, _ in shown),
@@ -386,62 +387,11 @@ class _Check:
         self.say(
             severity,
             f"it fails at sizes of the range: {said or 'no rule was found'}. {failure.message}",
-            self._mend(rules, severity),
+            mend_for(rules, self._profile.ranges, warned=severity == "warning"),
             failure.node,
             failure.op,
             at,
         )
-
-    def _mend(self, rules: Sequence[Rule], severity: Severity) -> str:
-        mends = []
-        kept = [r.symbol for r in rules if r.kind == "multiple"] if severity == "warning" else []
-        if kept:
-            mends.append(
-                f"feed {' and '.join(kept)} by this rule alone (pad before the engine): the engine "
-                "takes other sizes, too, and fails or computes something else"
-            )
-        for rule in rules:
-            limits = self._profile.ranges.get(rule.symbol)
-            if limits is None:
-                continue
-            low, usual, high = limits
-            if rule.kind == "multiple":
-                if kept:
-                    continue
-                up = low + (rule.rest - low) % rule.number
-                fixed = up, max(up, _down(usual, rule)), max(up, _down(high, rule))
-                mends.append(f"set {rule.symbol}={':'.join(map(str, fixed))}")
-            elif rule.kind == "most":
-                fixed = min(low, rule.number), min(usual, rule.number), rule.number
-                mends.append(f"set {rule.symbol}={':'.join(map(str, fixed))}")
-            elif rule.kind == "least":
-                fixed = rule.number, max(usual, rule.number), max(high, rule.number)
-                mends.append(f"set {rule.symbol}={':'.join(map(str, fixed))}")
-            elif rule.kind == "equal":
-                mends.append(
-                    f"feed {rule.symbol} and {rule.other} with one size, or export again with one "
-                    "name for both"
-                )
-            elif rule.kind == "gap":
-                below, above = (low, rule.number), (rule.rest, high)
-                mends.append(
-                    f"end {rule.symbol} at {rule.number} or begin it at {rule.rest}, or make two "
-                    f"profiles: {rule.symbol}={below[0]}..{below[1]} and {above[0]}..{above[1]}"
-                )
-            elif rule.kind == "only":
-                mends.append(
-                    f"set {rule.symbol}={rule.number}, or export again with this dim dynamic "
-                    "(see OF804)"
-                )
-        return "; ".join(mends) or _NARROW
-
-
-_NARROW = "narrow the ranges to sizes that work, or export again so that these do"
-
-
-def _down(size: int, rule: Rule) -> int:
-    """The largest size up to one that keeps to a rule."""
-    return size - (size - rule.rest) % rule.number
 
 
 def spelled_bytes(size: float) -> str:
