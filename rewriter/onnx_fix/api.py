@@ -34,6 +34,7 @@ from onnx_fix.pipeline import (
     with_max_count,
     with_retype_io,
 )
+from onnx_fix.profiles import Asked, Ranges, asked_of, symbol_ranges
 from onnx_fix.report import Report, blockers, source_name, summarise
 from onnx_fix.repro import write_repro
 from onnx_fix.save import external_files
@@ -127,7 +128,8 @@ def fix(
     assume: Mapping[str, str | int] | None = None,
     verify: bool = True,
     inputs: str | Path | None = None,
-    dims: Mapping[str, tuple[int, int, int]] | None = None,
+    dims: Ranges | None = None,
+    profiles: Sequence[Sequence[Asked]] = (),
     reference: ModelProto | str | Path | None = None,
     repro: str | Path | None = None,
     base_dir: str | Path | None = None,
@@ -156,7 +158,10 @@ def fix(
         assume: What numbers are that it asks for.
         verify: Whether to compare the result with the original.
         inputs: A folder with the user's own feeds (npz or npy) for the comparison.
-        dims: min, opt and max of symbolic dims, used for the sizes of the comparison.
+        dims: min, opt and max of symbolic dims, or three shapes of an input, used for the sizes of
+            the comparison; by default those of ``profiles``, else of the pipeline.
+        profiles: The ranges of each profile that an engine is to be built for, as
+            `onnx_fix.profiles.parse_profiles` gives them.
         reference: Another export of the same network to compare with, for originals that cannot
             run themselves.
         repro: A new folder for a reproducer, written where the numbers differ.
@@ -199,7 +204,9 @@ def fix(
     whole = _in_the_way(fixed, path)
     progress("rewriting")
     checks = settings.verify
-    ranges = dict(dims or {k: (d.min, d.opt, d.max) for k, d in settings.dims.items()})
+    compares = (verify and checks.enabled) or checks.each == "numbers"
+    asked = (asked_of(dims),) if dims else tuple(profiles) or settings.asked()
+    ranges = symbol_ranges(job.proto, job.known_to_original(asked)) if compares else []
     compare = _Comparison(job, path, checks, inputs, ranges, reference, frozen)
     results = job.rewrite(fixed, after_each=_observer(checks.each, compare))
     report = Report(source_name(model), chosen, note, results, before)
@@ -220,7 +227,7 @@ def fix(
             raise VerificationError(_guilty(job, report, compare, repro, progress))
         if job.made_dynamic():
             progress("running at other sizes")
-            report.trials = _trials(after, job.base_dir, ranges, checks)
+            report.trials = _trials(after, job.base_dir, symbol_ranges(after, asked), checks)
     report.seconds = time.perf_counter() - start
     return FixResult(after, report, _used(settings, report), unchanged, files)
 
@@ -276,7 +283,7 @@ def rounds_otherwise(changes: Sequence[Change]) -> bool:
 def _trials(
     model: ModelProto,
     base_dir: Path | None,
-    ranges: Mapping[str, tuple[int, int, int]],
+    ranges: Sequence[Mapping[str, tuple[int, int, int]]],
     settings: VerifySettings,
 ) -> Verification:
     """Runs of a model at sizes that the original does not have.
@@ -312,7 +319,7 @@ class _Comparison:
     path: Path | None
     settings: VerifySettings
     inputs: str | Path | None
-    dims: Mapping[str, tuple[int, int, int]]
+    dims: Sequence[Mapping[str, tuple[int, int, int]]]
     reference: ModelProto | str | Path | None
     frozen: Mapping[str, NDArray[np.generic]]
 
@@ -321,7 +328,7 @@ class _Comparison:
         others = self.job.other_exports()
         found = self._with(proto, self.job.base_dir, after, changes, self.dims)
         for path in others:
-            cases = self._with(path, path.parent, after, changes, {}).cases
+            cases = self._with(path, path.parent, after, changes, ()).cases
             named = tuple(replace(case, label=f"{path.name}: {case.label}") for case in cases)
             found = replace(found, cases=(*found.cases, *named))
         return found
@@ -332,7 +339,7 @@ class _Comparison:
         before_dir: Path | None,
         after: ModelProto,
         changes: Sequence[Change],
-        dims: Mapping[str, tuple[int, int, int]],
+        dims: Sequence[Mapping[str, tuple[int, int, int]]],
     ) -> Verification:
         from onnx_fix.verify import verify
 

@@ -16,7 +16,9 @@ from onnx_fix.errors import ModelError
 from onnx_fix.load import check_loaded, load_proto, stored_tensors
 from onnx_fix.model import Model
 from onnx_fix.pipeline import Pipeline
+from onnx_fix.profiles import Asked
 from onnx_fix.target import Target
+from onnx_fix.verify.symbols import symbols
 from onnx_fix.weights import is_external
 
 Observer = Callable[[Model, PassResult], None]
@@ -43,6 +45,12 @@ class Job:
     def made_dynamic(self) -> bool:
         """Whether dims of inputs become symbols."""
         return any(isinstance(s.pass_, ModelPass) and s.pass_.adds_dims() for s in self.steps)
+
+    def known_to_original(self, profiles: Sequence[Sequence[Asked]]) -> list[list[Asked]]:
+        """The ranges that the original can have: dims that become dynamic are numbers there."""
+        known = symbols(self.proto)
+        free = not self.made_dynamic()
+        return [[one for one in ranges if free or one.name in known] for ranges in profiles]
 
     def other_exports(self) -> list[Path]:
         """The models that the result is to equal besides the original."""

@@ -26,7 +26,7 @@ class Comparison:
     folder: Path | None
     settings: Pipeline
     inputs: str | Path | None
-    dims: Mapping[str, tuple[int, int, int]] | None
+    dims: Sequence[Mapping[str, tuple[int, int, int]]]
     reference: ModelProto | str | Path | None
     opset: int
 
@@ -35,13 +35,12 @@ class Comparison:
 
         checks = self.settings.verify
         changes = [c for p in made if p.fixed is not None for c in p.fixed.report.changes]
-        ranges = {k: (d.min, d.opt, d.max) for k, d in self.settings.dims.items()}
         return verify(
             self.model,
             models,
             before_dir=self.folder,
             after_dir=self.folder if isinstance(models[0], ModelProto) else models[0].parent,
-            dims=self.dims or ranges or None,
+            dims=self.dims or None,
             inputs_dir=self.inputs,
             seed=checks.seed,
             rtol=checks.rtol,

@@ -6,7 +6,7 @@ may be tables) are unknowns on the way; what the nodes demand decides them (``so
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -53,14 +53,16 @@ class Propagation:
     """The sizes of all tensors of a model.
 
     ``dynamic`` gives symbols to dims of network inputs, by input name and axis, over what the model
-    declares. ``values_at`` gives, for constants that differ between exports, their arrays in the
-    others, by name.
+    declares. ``others`` gives, for constants that differ between exports, their arrays in the
+    others, by the node (its identity) and the input that reads them, or its attribute.
     """
 
     model: Model
     dynamic: Mapping[tuple[str, int], str] = field(default_factory=dict)
     solver: Solver = field(default_factory=Solver)
-    others: Mapping[str, list[NDArray[np.generic]]] = field(default_factory=dict)
+    others: Mapping[tuple[int, int | str], Sequence[NDArray[np.generic]]] = field(
+        default_factory=dict
+    )
     places: dict[str, Place] = field(default_factory=dict)
     """By unknown."""
     shapes: dict[int, Shape | None] = field(default_factory=dict)
@@ -173,7 +175,7 @@ class Propagation:
         array = self.array(tensor)
         if array is None or array.dtype.kind not in "iub":
             return None
-        others = self.others.get(str(tensor.name), [])
+        others = self.others.get((id(step.node), index), ())
         if any(o.shape != array.shape for o in others):
             return None
         rows = [array.reshape(-1), *(o.reshape(-1) for o in others)]
@@ -221,7 +223,10 @@ class Propagation:
         key = (id(step.node), name, element)
         if key not in self.attributes:
             place = Place("attribute", step.node, -1, element, "", name)
-            self.attributes[key] = self._unknown(number, (number,), place)
+            others = self.others.get((id(step.node), name), ())
+            flat = [o.reshape(-1) for o in others]
+            numbers = (number, *(int(f[element or 0]) for f in flat if f.size > (element or 0)))
+            self.attributes[key] = self._unknown(number, numbers, place)
         return self.solver.now(self.attributes[key])
 
     def _stored(self, tensor: gs.Tensor, step: Step, index: int) -> Shape | None:
@@ -234,7 +239,7 @@ class Propagation:
                 if array is None:
                     return None
                 shape = array.shape
-            others = self.others.get(str(tensor.name), [])
+            others = self.others.get(key, ())
             large = any(isinstance(d, int) and d > 1 for d in shape)
             weight = large and not others and not may_be_table(self.model, tensor)
             dims = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -97,7 +97,7 @@ def analyse(
     dynamic: Mapping[tuple[str, int], str],
     at: Sequence[Mapping[str, int]],
     *,
-    others: Mapping[str, Sequence[NDArray[np.generic]]] | None = None,
+    others: Mapping[tuple[int, int | str], Sequence[NDArray[np.generic]]] | None = None,
     assume: Mapping[str, Size] | None = None,
     constants: bool = False,
     allowed: Mapping[str, tuple[int, int]] | None = None,
@@ -108,7 +108,8 @@ def analyse(
         model: The first export.
         dynamic: The symbols, by input name and axis.
         at: The numbers that the symbols were in each export, the first one's first.
-        others: The arrays that differ in the other exports, by the name of the constant here.
+        others: The constants that differ in the other exports, by the node (identity) and the
+            input or attribute that they are here.
         assume: What numbers are, by place (``tensor[element]``).
         constants: Whether a number that nothing ties to a dim is taken for a constant, though a
             dim was the same number.
@@ -119,7 +120,7 @@ def analyse(
         model,
         dynamic,
         Solver(max(1, len(at)), dict(hints)),
-        {name: list(arrays) for name, arrays in (others or {}).items()},
+        dict(others or {}),
         assumed=dict(assume or {}),
     )
     propagation.run()
@@ -250,8 +251,8 @@ class _Finish:
             if left.number is not None or right.number is not None:
                 number, free = (left, right) if left.number is not None else (right, left)
                 found.obstacles.append(
-                    f"node '{equation.where}' works for {free} = {number} only, and no constant "
-                    "that could be repaired says so"
+                    f"node '{equation.where}' works for {free} = {number} only"
+                    + self._culprit(equation.where, free)
                 )
             elif left.symbol is not None and right.symbol is not None:
                 found.obstacles.append(
@@ -260,6 +261,35 @@ class _Finish:
                 )
             else:
                 found.restrictions.append(Equation(left, right, equation.where))
+
+    def _culprit(self, where: str, free: Size) -> str:
+        """What may hold a size to its number: an input dim, or a stored tensor at the node."""
+        numbers = {self._solver.hints[s] for s in free.symbols if s in self._solver.hints}
+        inputs = [
+            str(place)
+            for name, place in self.propagation.places.items()
+            if place.kind == "declared" and self._solver.hints[name] in numbers
+        ]
+        if inputs:
+            return f"; should {', '.join(inputs)} be dynamic too (--dynamic)?"
+        wanted = {n for hint in numbers for n in hint}
+        stored = list(dict.fromkeys(self._weights(where, wanted)))
+        if not stored:
+            return ""
+        shown = ", ".join(stored[:3]) + (", ..." if len(stored) > 3 else "")
+        return f"; the numbers of {shown} follow no rule in the sizes"
+
+    def _weights(self, where: str, numbers: Collection[int | None]) -> Iterator[str]:
+        """The weights with such a dim: those at the node, or else all."""
+        propagation = self.propagation
+        nodes = {id(n): n for s in propagation.model.scopes for n in s.graph.nodes}
+        found: list[tuple[bool, str]] = []
+        for (key, index), dims in propagation.dims.items():
+            if any(d.number in numbers for d in dims if d.number is not None):
+                node = nodes[key]
+                found.append((node_label(node) == where, f"'{node.inputs[index].name}'"))
+        here = [name for at_node, name in found if at_node]
+        yield from here or (name for _, name in found)
 
     def _places(self, found: Analysis) -> None:
         self._declared(found)
@@ -278,6 +308,25 @@ class _Finish:
             tensor = str(node.inputs[index].name)
             found.vectors.append(Vector(node, index, tensor, array.reshape(values.shape), why))
         self._tables(found, nodes)
+        self._unused(found, nodes)
+
+    def _unused(self, found: Analysis, nodes: Mapping[int, gs.Node]) -> None:
+        """Name what differs between the exports and is nowhere followed."""
+        propagation = self.propagation
+        attributes = {(key, name) for key, name, _ in propagation.attributes}
+        for place in propagation.others:
+            key, where = place
+            if isinstance(where, str):
+                met = (key, where) in attributes
+            else:
+                met = (key, where) in propagation.reads or (key, where) in propagation.dims
+            if not met:
+                node = nodes[key]
+                what = f"attribute {where}" if isinstance(where, str) else f"input {where}"
+                found.obstacles.append(
+                    f"{what} of {node.op} '{node_label(node)}' differs between the exports, and "
+                    "nothing shows how it derives from the dims"
+                )
 
     def _why(self, before: Sequence[Size], now: Sequence[Size]) -> str:
         """What decided the numbers, in a few words."""
@@ -295,7 +344,7 @@ class _Finish:
                 continue
             tensor = node.inputs[index]
             now = tuple(self._solver.now(d) for d in dims)
-            others = propagation.others.get(str(tensor.name), [])
+            others = propagation.others.get((key, index), ())
             dynamic = any(d.number is None and not self._solver.unknowns(d) for d in now)
             if not dynamic and not others:
                 continue

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 from onnx import ModelProto
 
@@ -14,10 +16,12 @@ from onnx_fix.errors import ModelError, UsageError
 from onnx_fix.load import load_proto
 from onnx_fix.model import Model
 from onnx_fix.unfreeze import request
+from onnx_fix.unfreeze.align import Mismatch, align
 from onnx_fix.unfreeze.analysis import Analysis, analyse
 from onnx_fix.unfreeze.repair import Repair
 from onnx_fix.unfreeze.suspects import all_of, depends, odd_numbers
 from onnx_fix.unfreeze.tables import Recipe, Sample, Unknown, recognise
+from onnx_fix.weights import read_tensor
 
 MOST_SHOWN = 12
 """Questions and obstacles that a message lists."""
@@ -63,9 +67,7 @@ def unfreeze(model: Model, wanted: Request) -> Unfrozen | None:
         for other, path in zip(others, wanted.also, strict=True)
     ]
     _telling(at, wanted.also)
-    arrays: dict[str, list[NDArray[np.generic]]] = {}
-    if others:
-        raise NotImplementedError
+    arrays = _differing(model, others, wanted.also) if others else {}
     found = analyse(
         model,
         where,
@@ -82,6 +84,36 @@ def unfreeze(model: Model, wanted: Request) -> Unfrozen | None:
     repair = Repair(model, found, recipes)
     proto = repair.run(model.skeleton())
     return Unfrozen(proto, tuple(repair.lines), found)
+
+
+def _differing(
+    model: Model, others: Sequence[ModelProto], also: Sequence[str | Path]
+) -> dict[tuple[int, int | str], tuple[NDArray[np.generic], ...]]:
+    """The constants that differ between the exports, by node (identity) and input or attribute.
+
+    Raises:
+        ModelError: the exports are built otherwise.
+    """
+    folders = [model.base_dir, *(Path(path).parent for path in also)]
+    readers = [partial(read_tensor, base_dir=folder) for folder in folders]
+    aligned = align(model.proto, others, read=readers)
+    if isinstance(aligned, Mismatch):
+        files = ", ".join(str(path) for path in also)
+        raise ModelError(f"the exports ({files}) have another structure: {aligned.reason}")
+    made: dict[str, list[gs.Node]] = {}
+    for scope in model.scopes:
+        for node in scope.graph.nodes:
+            for tensor in node.outputs:
+                made.setdefault(str(tensor.name), []).append(node)
+    found: dict[tuple[int, int | str], tuple[NDArray[np.generic], ...]] = {}
+    for difference in aligned.differences:
+        place = difference.place
+        nodes = made.get(place.output, [])
+        if not place.op or len(nodes) != 1:
+            raise ModelError(f"{place} differs between the exports, and cannot be followed")
+        where = place.attribute if place.input is None else place.input
+        found[id(nodes[0]), where] = difference.values[1:]
+    return found
 
 
 def due(where: request.Places, model: ModelProto) -> bool:

@@ -30,7 +30,15 @@ from onnx_fix.verify.pair import Outcome, Pair, Side
 from onnx_fix.verify.result import Case, Verification, describe
 from onnx_fix.verify.retyped import Ends
 from onnx_fix.verify.runner import ORACLES, OracleName
-from onnx_fix.verify.sizes import Alternative, PlannedSizes, Profile, alternatives, plan
+from onnx_fix.verify.sizes import (
+    Alternative,
+    PlannedSizes,
+    Profile,
+    Profiles,
+    alternatives,
+    first_of,
+    plan,
+)
 from onnx_fix.verify.source import ChainSource, ModelSource, Source, all_nodes, random_outputs
 from onnx_fix.verify.user_feeds import find_user_feeds, read_case
 
@@ -49,7 +57,7 @@ def verify(
     after_dir: str | Path | None = None,
     reference: Model | None = None,
     reference_dir: str | Path | None = None,
-    dims: Profile | None = None,
+    dims: Profiles | None = None,
     inputs_dir: str | Path | None = None,
     seed: int = 0,
     rtol: float | None = None,
@@ -80,7 +88,8 @@ def verify(
         reference: A model to compare against in place of ``before``, such as another export of the
             same network where ``before`` is invalid. Its inputs and outputs have the same names.
         reference_dir: Folder of its external weights.
-        dims: Smallest, usual and largest size per symbol; run in addition to generated sizes.
+        dims: Smallest, usual and largest size per symbol, of one profile or several; run in
+            addition to generated sizes.
         inputs_dir: The user's own feeds, run in place of random ones (see `find_user_feeds`).
         seed: Case number i has the seed ``seed + i``.
         rtol: Relative tolerance for floats; by default `default_tolerance` of each output's dtype,
@@ -313,7 +322,7 @@ def _user_cases(
 
 def _random_cases(
     model: onnx.ModelProto,
-    dims: Profile | None,
+    dims: Profiles | None,
     count: int,
     seed: int,
     pair: Pair,
@@ -322,7 +331,7 @@ def _random_cases(
     frozen: Mapping[str, NDArray[np.generic]],
 ) -> Iterator[Case]:
     planned = plan(model, dims, count)
-    runner = _RandomRun(model, dims, pair, judge, frozen)
+    runner = _RandomRun(model, first_of(dims), pair, judge, frozen)
     for number, sizes in enumerate(planned):
         if progress:
             progress(number, len(planned), _label(sizes.sizes))
