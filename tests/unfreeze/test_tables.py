@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
@@ -142,8 +142,14 @@ def test_normalised_positions() -> None:
         return (np.arange(n, dtype=np.float32) + half) / np.float32(n)
 
     check("n", centres, TWO)
-    check("n", lambda n, **_: np.arange(n, dtype=np.float32) / np.float32(n - 1) * two - one, TWO)
+
+    def ends(n: int, **_: int) -> Array:
+        return np.arange(n, dtype=np.float32) / np.float32(n - 1) * two - one
+
+    assert "several rules fit" in refused("n", ends, TWO)  # Both are odd: n//2 would do as well.
+    check("n", ends, [TWO[0], {**TWO[1], "n": 20}])
     check("n", lambda n, **_: np.arange(n, dtype=np.float32) / np.float32(n), TWO)
+    check("n", lambda n, m, **_: np.arange(n, dtype=np.float32) / np.float32(m), TWO, ["m"])
     # The divisor may be the constant 13.
     assert "export" in refused("n", centres)
 
@@ -457,3 +463,65 @@ def test_random_numbers_are_never_recognised(n: int, m: int, seed: int) -> None:
     noise = np.random.default_rng(seed).normal(size=(n, m)).astype(np.float32)
     found = recognise([parse_size("n"), parse_size("m")], [Sample(noise, {"n": n, "m": m})])
     assert isinstance(found, Unknown)
+
+
+FROM_SIZES = ["n", "n - 1", "1 - n", "m", "m - n", "n*m", "n//2"]
+TERMS = st.sampled_from(["0", "1", "-1", "2", "7", *FROM_SIZES])
+SIZES = st.tuples(st.integers(9, 30), st.integers(3, 20)).map(
+    lambda t: {"n": t[0], "m": t[0] + t[1]}
+)
+
+
+KINDS = ["counted", "flat", "mask", "from", "divided", "centres", "blocks", "cut", "last"]
+
+
+def built(kind: str, start: int, step: int, n: int, m: int) -> Array:
+    """A table of n x m numbers, some of which are made from sizes."""
+    i, j = np.arange(n)[:, None], np.arange(m)[None]
+    zero = np.zeros((n, m), np.int64)
+    size = max(abs(start), 1)
+    made: Mapping[str, Callable[[], Array]] = {
+        "counted": lambda: start + step * i + zero,
+        "flat": lambda: start + m * i + j,
+        "mask": lambda: (j - i >= start).astype(np.float32),
+        "from": lambda: (i + zero >= abs(start)).astype(np.int64),
+        "divided": lambda: f32(i + zero) / f32(size),
+        "centres": lambda: (f32(i + zero) + f32(0.5)) / f32(max(abs(step), 1)) + f32(start),
+        "blocks": lambda: (i // size == j // size).astype(np.float32),
+        "cut": lambda: np.clip(j - i, -abs(start), abs(step)),
+        "last": lambda: np.where(i == n - 1, start, step) + zero,
+    }
+    return made[kind]()
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.sampled_from(
+        ["counted", "flat", "mask", "from", "divided", "centres", "blocks", "cut", "last"]
+    ),
+    TERMS,
+    TERMS,
+    SIZES,
+    SIZES,
+    st.booleans(),
+)
+def test_it_is_never_sure_and_wrong(
+    kind: str, start: str, step: str, one: Values, two: Values, both: bool
+) -> None:
+    def make(n: int, m: int) -> Array:
+        values = {"n": n, "m": m}
+        return built(kind, parse_size(start).at(values), parse_size(step).at(values), n, m)
+
+    at = [one, two] if both else [one]
+    # Numbers up to 2 are taken for constants.
+    assume(all(abs(parse_size(t).at(v)) > 2 for t in FROM_SIZES for v in at))
+    # What lies outside of a table leaves no trace in it.
+    for v in at:
+        first, second = (abs(parse_size(t).at(v)) for t in (start, step))
+        assume(kind not in ("from", "mask", "cut", "blocks") or first < min(v["n"], v["m"]) - 1)
+        assume(kind != "cut" or second < v["m"] - 1)
+    found = study("n,m", make, at, FROM_SIZES)
+    if isinstance(found, Recipe):
+        for n, m in ((31, 37), (8, 50), (41, 60)):
+            want, made = make(n, m), found.make({"n": n, "m": m})
+            assert made.shape == want.shape and np.allclose(made, want, rtol=1e-5), str(found)

@@ -14,7 +14,8 @@ from onnx import helper
 
 from onnx_fix.contract import Exactness
 from onnx_fix.symbolic import Size, SizeLike, size
-from onnx_fix.unfreeze._rules import affine, distance, mask, ramp
+from onnx_fix.unfreeze._masks import distance, mask
+from onnx_fix.unfreeze._rules import affine, ramp
 from onnx_fix.unfreeze._scalars import assumed, is_exact, number_in, of_size
 from onnx_fix.unfreeze._study import Block, Sample, Study, Unclear, first, same
 from onnx_fix.unfreeze._waves import waves
