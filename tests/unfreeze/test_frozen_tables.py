@@ -12,6 +12,7 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
+from onnx_fix import fix
 from onnx_fix.symbolic import Size, parse_size, size
 from onnx_fix.unfreeze.align import Aligned, align
 from onnx_fix.unfreeze.learn import learn
@@ -78,3 +79,12 @@ def test_tables_of_exports(name: str) -> None:
 
 def test_there_are_exports() -> None:
     assert len(SETS) > 10
+
+
+def test_one_constant_that_is_two_in_another_export() -> None:
+    """An index n0 and an index n1 are one constant where both sizes are the same."""
+    export = FOLDER / "rotary_matcher.dynamo18.same.onnx"
+    dynamic = {"kpts0:1": "n0", "kpts1:1": "n1", "desc0:1": "n0", "desc1:1": "n1"}
+    other = FOLDER / "rotary_matcher.dynamo18.b.onnx"
+    # It raises where the fixed model is not the other export at the size of that one.
+    assert fix(export, target="rtx-1.7", dynamic=dynamic, also=[other]).model
