@@ -356,7 +356,7 @@ def test_nodes_of_the_builder_are_named() -> None:
         ("invalid memory access, core dumped", "--fp16"),
         ("Error Code 2: OutOfMemory (no further information)", "free the GPU"),
         ("Some tactics do not have sufficient workspace memory to run.", "--memPoolSize"),
-        ("[E] Unknown option: --workspace 4096", "onnx-fix targets"),
+        ("[E] Unknown option: --workspace 4096", "onnx-fix trtexec"),
         (
             "Network has dynamic or shape inputs, but no optimization profile has been defined.",
             "min",

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOME = {
+    "BuildResult": "onnx_fix.building",
+    "BuildSettings": "onnx_fix.building",
     "Change": "onnx_fix.contract",
     "Emitter": "onnx_fix.emit",
     "Exactness": "onnx_fix.contract",
@@ -25,6 +27,7 @@ _HOME = {
     "Skip": "onnx_fix.contract",
     "SplitResult": "onnx_fix.splitting",
     "Target": "onnx_fix.target",
+    "build": "onnx_fix.building",
     "fix": "onnx_fix.api",
     "load_target": "onnx_fix.target",
     "plan": "onnx_fix.api",
@@ -35,6 +38,7 @@ _HOME = {
 
 if TYPE_CHECKING:
     from onnx_fix.api import FixResult, fix, plan
+    from onnx_fix.building import BuildResult, BuildSettings, build
     from onnx_fix.contract import Change, Exactness, ModelPass, Pass, Rewrite, Skip
     from onnx_fix.emit import Emitter
     from onnx_fix.errors import OnnxFixError
@@ -45,6 +49,8 @@ if TYPE_CHECKING:
     from onnx_fix.target import Target, load_target
 
 __all__ = [
+    "BuildResult",
+    "BuildSettings",
     "Change",
     "Emitter",
     "Exactness",
@@ -59,6 +65,7 @@ __all__ = [
     "Skip",
     "SplitResult",
     "Target",
+    "build",
     "fix",
     "load_target",
     "plan",

@@ -19,7 +19,7 @@ from onnx_fix import registry
 from onnx_fix.bisect import first_bad
 from onnx_fix.contract import Change, Exactness, PassResult
 from onnx_fix.engine import MOST_ROUNDS
-from onnx_fix.errors import InternalError, ModelError, UsageError, VerificationError
+from onnx_fix.errors import InternalError, UsageError, VerificationError
 from onnx_fix.job import Job, Observer, job_of
 from onnx_fix.load import opset_of
 from onnx_fix.lower.table import LOWEST
@@ -36,12 +36,14 @@ from onnx_fix.pipeline import (
     with_retype_io,
     with_unfreeze,
 )
+from onnx_fix.profiles import Asked, Ranges, Shapes, asked_of, symbol_ranges, value_ranges
 from onnx_fix.report import Report, blockers, source_name, summarise
 from onnx_fix.repro import write_repro
 from onnx_fix.save import external_files
 from onnx_fix.scope import node_label
 from onnx_fix.target import Target, choose_target
-from onnx_fix.unfreeze.job import listed
+from onnx_fix.unfreeze.job import check_freed, with_held
+from onnx_fix.unfreeze.trials import other_sizes
 
 if TYPE_CHECKING:
     from onnx_fix.check.finding import CheckFinding
@@ -131,7 +133,8 @@ def fix(
     assume: Mapping[str, str | int] | None = None,
     verify: bool = True,
     inputs: str | Path | None = None,
-    dims: Mapping[str, tuple[int, int, int]] | None = None,
+    dims: Ranges | None = None,
+    profiles: Sequence[Sequence[Asked]] = (),
     reference: ModelProto | str | Path | None = None,
     repro: str | Path | None = None,
     base_dir: str | Path | None = None,
@@ -162,7 +165,10 @@ def fix(
         assume: What numbers are that it asks for.
         verify: Whether to compare the result with the original.
         inputs: A folder with the user's own feeds (npz or npy) for the comparison.
-        dims: min, opt and max of symbolic dims, used for the sizes of the comparison.
+        dims: min, opt and max of symbolic dims, or three shapes of an input, used for the sizes of
+            the comparison; by default those of ``profiles``, else of the pipeline.
+        profiles: The ranges of each profile that an engine is to be built for, as
+            `onnx_fix.profiles.parse_profiles` gives them.
         reference: Another export of the same network to compare with, for originals that cannot
             run themselves.
         repro: A new folder for a reproducer, written where the numbers differ.
@@ -206,14 +212,16 @@ def fix(
     whole = _in_the_way(fixed, path)
     progress("rewriting")
     checks = settings.verify
-    ranges = dict(dims or {k: (d.min, d.opt, d.max) for k, d in settings.dims.items()})
-    compare = _Comparison(
-        job, path, checks, inputs, ranges, reference, frozen, job.sizes_that_run(fixed)
-    )
+    compares = (verify and checks.enabled) or checks.each == "numbers"
+    asked = (asked_of(dims),) if dims else tuple(profiles) or settings.asked()
+    known = job.known_to_original(asked) if compares else ()
+    ranges, values = symbol_ranges(job.proto, known), value_ranges(job.proto, known)
+    held = job.sizes_that_run(fixed)
+    compare = _Comparison(job, path, checks, inputs, ranges, values, reference, frozen, held)
     results = job.rewrite(fixed, after_each=_observer(checks.each, compare))
     report = Report(source_name(model), chosen, note, results, before)
     if unfreeze:
-        _check_freed(results)
+        check_freed(r for r in results if r.pass_name == UNFREEZING)
     unchanged = not report.changes
     after = job.proto if unchanged else fixed.to_proto()
     report.after = before if unchanged else blockers(fixed)
@@ -231,9 +239,10 @@ def fix(
             raise VerificationError(_guilty(job, report, compare, repro, progress))
         if job.made_dynamic(report.changes):
             progress("running at other sizes")
-            held = job.sizes_that_run(Model(after, job.base_dir, chosen))
-            still = {name: (number, number, number) for name, number in held.items()}
-            report.trials = _trials(after, job.base_dir, {**ranges, **still}, checks)
+            still = job.sizes_that_run(Model(after, job.base_dir, chosen))
+            tried = with_held(symbol_ranges(after, asked), still)
+            bodies = reference_functions(opset_of(after.opset_import))
+            report.trials = other_sizes(after, job.base_dir, tried, checks.seed, bodies)
     report.seconds = time.perf_counter() - start
     return FixResult(after, report, _used(settings, report), unchanged, files)
 
@@ -248,17 +257,6 @@ def _check_names(model: Model, max_count: Mapping[str, int]) -> None:
             raise UsageError(
                 f"the model has no NonZero or NonMaxSuppression called '{name}'; it has: {has}"
             )
-
-
-def _check_freed(results: Sequence[PassResult]) -> None:
-    """Raise where sizes are held and none was freed."""
-    mine = [r for r in results if r.pass_name == UNFREEZING]
-    reasons = list(dict.fromkeys(s.reason for r in mine for s in r.skipped))
-    if reasons and not any(r.changes for r in mine):
-        raise ModelError(
-            "the sizes that the model holds cannot be made dynamic, so nothing is written:\n"
-            + listed(reasons)
-        )
 
 
 def _in_the_way(model: Model, path: Path | None) -> list[CheckFinding]:
@@ -297,37 +295,6 @@ def rounds_otherwise(changes: Sequence[Change]) -> bool:
     return any(c.exactness is Exactness.ROUNDING for c in changes)
 
 
-def _trials(
-    model: ModelProto,
-    base_dir: Path | None,
-    ranges: Mapping[str, tuple[int, int, int]],
-    settings: VerifySettings,
-) -> Verification:
-    """Runs of a model at sizes that the original does not have.
-
-    Raises:
-        VerificationError: it runs at none.
-    """
-    from onnx_fix.verify import verify
-
-    found = verify(
-        model,
-        model,
-        before_dir=base_dir,
-        after_dir=base_dir,
-        dims=ranges or None,
-        seed=settings.seed,
-        plugin_bodies=reference_functions(opset_of(model.opset_import)),
-        sizes=2,
-    )
-    if found.status == "no evidence":
-        raise VerificationError(
-            "the model with dynamic dims runs at no other size, so nothing is written; "
-            f"{found.reason}"
-        )
-    return found
-
-
 @dataclass(frozen=True)
 class _Comparison:
     """Compares a rewritten model with the original of its job."""
@@ -336,7 +303,8 @@ class _Comparison:
     path: Path | None
     settings: VerifySettings
     inputs: str | Path | None
-    dims: Mapping[str, tuple[int, int, int]]
+    dims: Sequence[Mapping[str, tuple[int, int, int]]]
+    values: Sequence[Mapping[str, Shapes]]
     reference: ModelProto | str | Path | None
     frozen: Mapping[str, NDArray[np.generic]]
     held: Mapping[str, int]
@@ -345,11 +313,12 @@ class _Comparison:
         proto = self.path if self.path is not None else self.job.proto
         others = self.job.other_exports()
         # Elsewhere the original does not run, or broadcasts where it should not.
-        dims = {**self.dims, **{name: (n, n, n) for name, n in self.held.items()}}
-        found = self._with(proto, self.job.base_dir, after, changes, dims)
+        mine = replace(self, dims=with_held(self.dims, self.held))
+        found = mine._with(proto, self.job.base_dir, after, changes)
         for path in others:
-            cases = self._with(path, path.parent, after, changes, {}).cases
-            named = tuple(replace(case, label=f"{path.name}: {case.label}") for case in cases)
+            alone = replace(self, dims=(), values=(), held={})
+            cases = alone._with(path, path.parent, after, changes).cases
+            named = [replace(case, label=f"{path.name}: {case.label}") for case in cases]
             found = replace(found, cases=(*found.cases, *named))
         return found
 
@@ -359,7 +328,6 @@ class _Comparison:
         before_dir: Path | None,
         after: ModelProto,
         changes: Sequence[Change],
-        dims: Mapping[str, tuple[int, int, int]],
     ) -> Verification:
         from onnx_fix.verify import verify
 
@@ -368,7 +336,8 @@ class _Comparison:
             after,
             before_dir=before_dir,
             after_dir=self.job.base_dir,
-            dims=dims or None,
+            dims=self.dims or None,
+            values=self.values,
             inputs_dir=None if self.inputs is None else Path(self.inputs),
             seed=self.settings.seed,
             rtol=self.settings.rtol,

@@ -16,10 +16,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from onnx_fix.cli_build import (
+    Capabilities,
+    EngineJob,
+    PrecisionName,
+    SeveralCapabilities,
+    settings_of,
+)
+from onnx_fix.cli_build import register as register_build
 from onnx_fix.cli_check import register as register_check
 from onnx_fix.cli_errors import errors
 from onnx_fix.cli_explain import register as register_explain
+from onnx_fix.cli_profile import register as register_profile
 from onnx_fix.cli_split import register as register_split
+from onnx_fix.cli_trtexec import register as register_trtexec
 from onnx_fix.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +38,8 @@ if TYPE_CHECKING:
 EXIT_CODES = (
     "Exit codes: 0 fixed, and nothing is left that the target refuses; 1 written, but nodes remain "
     "that it refuses (they are listed); 2 wrong usage, a bad file or a bad pipeline; 3 the numbers "
-    "differ, nothing was written; 4 a fault of onnx-fix itself."
+    "differ, nothing was written; 4 a fault of onnx-fix itself. Where --engine builds none, the "
+    "fixed model stays, and the code is that of onnx-fix build: 1, 2 or 5."
 )
 
 
@@ -153,7 +164,7 @@ def _top(
     pass
 
 
-@app.command(name="fix", epilog=EXIT_CODES)
+@app.command(name="fix", cls=SeveralCapabilities, epilog=EXIT_CODES)
 def fix_command(
     model: Model,
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the result.")],
@@ -191,6 +202,25 @@ def fix_command(
             "--repro", help="If the numbers differ, leave a reproducer in this new folder."
         ),
     ] = None,
+    engine: Annotated[
+        Path | None,
+        typer.Option(
+            "--engine",
+            help="Then build an engine with the TensorRT of this machine (see onnx-fix build).",
+        ),
+    ] = None,
+    profile: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--profile",
+            "-p",
+            metavar="RANGES",
+            help="Sizes of dynamic inputs for --engine: n=1:16:64,x=1x3:4x3:8x3, or a YAML file. "
+            "May be repeated for several profiles.",
+        ),
+    ] = None,
+    precision: PrecisionName = "as-is",
+    compute_capability: Capabilities = None,
     force: Annotated[
         bool, typer.Option("--force", "-f", help="Replace the output if it exists.")
     ] = False,
@@ -209,10 +239,26 @@ def fix_command(
         from onnx_fix.unfreeze.request import parse_assume, parse_dynamic
 
         check_output(output, model if model.exists() else None, force=force)
+        job = None
+        if engine is not None:
+            job = EngineJob.of(
+                engine,
+                model=model,
+                output=output,
+                target=target,
+                config=config,
+                profiles=profile or (),
+                inputs=inputs,
+                settings=settings_of(precision=precision, capabilities=compute_capability or ()),
+                changes_inputs=bool(freeze or dynamic),
+                force=force,
+            )
+        elif profile or compute_capability or precision != "as-is":
+            raise UsageError("--profile, --precision and --compute-capability are for --engine")
         with _progress(quiet) as tell:
             result = fix(
                 model,
-                target=target,
+                target=target if job is None else job.target,
                 pipeline=config,
                 plugins=not no_plugins,
                 opset=opset,
@@ -225,14 +271,23 @@ def fix_command(
                 assume=parse_assume(assume or ()),
                 verify=not no_verify,
                 inputs=inputs,
+                profiles=() if job is None else job.asked,
                 reference=reference,
                 repro=repro,
                 progress=tell,
             )
         _write(result, model, output, force)
+        said = result.report.to_dict()
         if report is not None:
-            _write_text(report, json.dumps(result.report.to_dict(), indent=1) + "\n")
+            _write_text(report, json.dumps(said, indent=1) + "\n")
         render_report(result.report, verbose=verbose, quiet=quiet, output=output)
+        if job is not None:
+            built = job.build(output, quiet=quiet, verbose=verbose)
+            if report is not None:
+                said = {**said, "engine": built.to_dict()}
+                _write_text(report, json.dumps(said, indent=1) + "\n")
+            if built.exit_code:
+                raise typer.Exit(built.exit_code)
         if not result.ok:
             raise typer.Exit(1)
 
@@ -367,9 +422,12 @@ def _progress(quiet: bool) -> Iterator[Callable[[str], None]]:
         yield lambda message: status.update(message)
 
 
+register_build(app, _write_text)
 register_check(app)
 register_explain(app)
 register_split(app, _progress)
+register_trtexec(app)
+register_profile(app, _progress)
 
 
 def main() -> None:

@@ -43,9 +43,12 @@ def commented(plan: Plan, model: Path) -> str:
         lines.append("    # except: {nodes: []}")
     lines += [
         "",
-        "# Ranges of symbolic dims; the comparison runs at min, opt and max.",
+        "# Ranges of symbolic dims, of inputs, or of values that decide sizes. The comparison runs",
+        "# at min, opt and max; `onnx-fix profile` checks them, and `profiles:` lists several.",
         "# dims:",
         "#   N: {min: 1, opt: 256, max: 512}",
+        "#   image: {min: 1x3x64x64, opt: 1x3x240x320, max: 1x3x480x640}",
+        "#   size: {min: [16, 16], opt: [32, 32], max: [64, 64]}",
         "",
         "verify:",
         f"  sizes: {pipeline.verify.sizes}",

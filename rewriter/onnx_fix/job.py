@@ -16,7 +16,9 @@ from onnx_fix.errors import ModelError
 from onnx_fix.load import check_loaded, load_proto, stored_tensors
 from onnx_fix.model import Model
 from onnx_fix.pipeline import Pipeline
+from onnx_fix.profiles import Asked
 from onnx_fix.target import Target
+from onnx_fix.verify.symbols import symbols
 from onnx_fix.weights import is_external
 
 Observer = Callable[[Model, PassResult], None]
@@ -42,9 +44,11 @@ class Job:
 
     def made_dynamic(self, changes: Sequence[Change]) -> bool:
         """Whether changes made dims of inputs symbols."""
+        return any(change.pass_name in self._adding_dims() for change in changes)
+
+    def _adding_dims(self) -> set[str]:
         passes = (step.pass_ for step in self.steps)
-        names = {p.name for p in passes if isinstance(p, ModelPass) and p.adds_dims()}
-        return any(change.pass_name in names for change in changes)
+        return {p.name for p in passes if isinstance(p, ModelPass) and p.adds_dims()}
 
     def sizes_that_run(self, model: Model) -> dict[str, int]:
         """Sizes at which a model is known to run, where it does at few."""
@@ -53,6 +57,12 @@ class Job:
             if isinstance(step.pass_, ModelPass) and step.pass_.adds_dims():
                 found.update(step.pass_.sizes_that_run(model))
         return found
+
+    def known_to_original(self, profiles: Sequence[Sequence[Asked]]) -> list[list[Asked]]:
+        """The ranges that the original can have: dims that become dynamic are numbers there."""
+        known = symbols(self.proto)
+        free = not self._adding_dims()
+        return [[one for one in ranges if free or one.name in known] for ranges in profiles]
 
     def other_exports(self) -> list[Path]:
         """The models that the result is to equal besides the original."""

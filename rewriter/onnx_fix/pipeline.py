@@ -18,6 +18,8 @@ from onnx_fix import registry
 from onnx_fix.contract import BasePass
 from onnx_fix.engine import Step
 from onnx_fix.errors import OptionError, PipelineError, UsageError
+from onnx_fix.profiles.asked import Asked
+from onnx_fix.profiles.written import BOUNDS, DimRange, asked_in, misread_number
 from onnx_fix.scope import node_label
 
 PIPELINE_VERSION = 1
@@ -90,20 +92,6 @@ class VerifySettings(_Strict):
     )
 
 
-class DimRange(_Strict):
-    """The range of one symbolic dim, as a TensorRT profile has it."""
-
-    min: Annotated[int, Field(ge=0)]
-    opt: Annotated[int, Field(ge=0)]
-    max: Annotated[int, Field(ge=0)]
-
-    @model_validator(mode="after")
-    def _ordered(self) -> DimRange:
-        if not self.min <= self.opt <= self.max:
-            raise ValueError(f"min <= opt <= max must hold, not {self.min}, {self.opt}, {self.max}")
-        return self
-
-
 class Pipeline(_Strict):
     """A pipeline file."""
 
@@ -120,7 +108,12 @@ class Pipeline(_Strict):
         default=12, description="the passes are repeated until nothing changes, at most so often"
     )
     dims: dict[str, DimRange] = Field(
-        default_factory=dict, description="ranges of symbolic dims, used for verification"
+        default_factory=dict,
+        description="ranges of symbolic dims and inputs: for the comparison and for the engine",
+    )
+    profiles: tuple[dict[str, DimRange], ...] = Field(
+        default=(),
+        description="several profiles; each has the ranges of dims and its own, which win",
     )
     verify: VerifySettings = VerifySettings()
 
@@ -135,6 +128,12 @@ class Pipeline(_Strict):
             more.update(registry.load_custom(source, base_dir or Path()))
         passes = with_opset(self.passes, self.opset)
         return [Step(configure(registry.get(e.name, more), e.options), e.where()) for e in passes]
+
+    def asked(self) -> tuple[tuple[Asked, ...], ...]:
+        """The ranges of every profile: those of ``dims`` make up one where no others are given."""
+        if not self.profiles:
+            return (asked_in(self.dims),) if self.dims else ()
+        return tuple(asked_in({**self.dims, **profile}) for profile in self.profiles)
 
     def to_yaml(self) -> str:
         """The file that reads back as this pipeline; what has its default is left out."""
@@ -339,6 +338,13 @@ def parse_pipeline(text: str, where: str, base_dir: Path) -> Pipeline:
         raise PipelineError(f"{where}:{line}: this is not YAML: {problem}") from error
     if not isinstance(data, dict) or root is None:
         raise PipelineError(f"{where}:1: a pipeline is a mapping with the key passes")
+    for key in ("dims", "profiles"):
+        misread = misread_number(_under(root, key))
+        if misread is not None:
+            raise PipelineError(
+                f"{where}:{misread[0]}: YAML reads {misread[1]} as another number; write sizes as "
+                "decimal numbers, shapes in quotes, and ranges as {min: 1, opt: 16, max: 32}"
+            )
     try:
         pipeline = Pipeline.model_validate(data)
     except ValidationError as error:
@@ -359,6 +365,13 @@ def parse_pipeline(text: str, where: str, base_dir: Path) -> Pipeline:
                 place = ("passes", number, "options", error.option)
             raise PipelineError(f"{where}:{_line(root, place)}: {error}") from error
     return pipeline
+
+
+def _under(root: yaml.Node, key: str) -> yaml.Node | None:
+    """The part of a mapping that stands under a key."""
+    if not isinstance(root, yaml.MappingNode):
+        return None
+    return next((value for name, value in root.value if name.value == key), None)
 
 
 def _line(root: yaml.Node, place: Sequence[int | str]) -> int:
@@ -409,5 +422,6 @@ def json_schema() -> dict[str, Any]:
     entry["properties"]["pass"]["examples"] = sorted(registry.installed())
     entry["allOf"] = by_pass
     schema["$defs"]["PassEntry"] = {"anyOf": [{"type": "string"}, entry]}
+    schema["$defs"]["DimRange"] = {"anyOf": [*BOUNDS, schema["$defs"]["DimRange"]]}
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     return schema

@@ -111,7 +111,7 @@ def save(
                 "or pass --force to replace it"
             )
         wanted[place] = file
-    with _staging(output.parent) as staging:
+    with staging_folder(output.parent) as staging:
         staged: list[tuple[Path, Path]] = []
         for number, (place, file) in enumerate(wanted.items()):
             temporary = staging / str(number)
@@ -126,7 +126,7 @@ def save(
 
 
 @contextmanager
-def _staging(folder: Path) -> Iterator[Path]:
+def staging_folder(folder: Path) -> Iterator[Path]:
     """A hidden temporary folder beside the output, so that renaming stays on one file system."""
     try:
         path = Path(tempfile.mkdtemp(prefix=".onnx-fix-", dir=folder))

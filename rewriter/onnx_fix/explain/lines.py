@@ -230,7 +230,8 @@ KNOWN_LINES: tuple[KnownLine, ...] = (
         "Unknown option: ",
         "error",
         "trtexec of this release does not know the flag, and any unknown flag ends the run",
-        "onnx-fix targets OLD NEW lists the flags that came and went between two releases",
+        "onnx-fix trtexec MODEL --lint 'THE COMMAND' says what replaces it; onnx-fix targets OLD "
+        "NEW lists the flags that came and went between two releases",
         "samples/common/sampleOptions.cpp in NVIDIA/TensorRT",
         more=r"(?P<what>\S+)",
     ),

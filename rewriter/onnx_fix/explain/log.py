@@ -7,9 +7,11 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
+from onnx_fix.explain.builder_lines import BUILDER_LINES
 from onnx_fix.explain.catalogue import BARE_FALSE, Message, anchors, messages, plain
 from onnx_fix.explain.lines import ECHOES, KNOWN_LINES, KnownLine
 from onnx_fix.explain.places import NodeInLog, Reader, places
+from onnx_fix.explain.trtexec_lines import TRTEXEC_LINES
 
 _WORD = re.compile(r"[A-Za-z_]{4,}")
 _CHUNK = 1 << 16
@@ -203,7 +205,7 @@ def _longest(text: str, found: list[_Find]) -> list[_Find]:
 def _known_lines(text: str, lines: _Lines, covered: list[tuple[int, int]]) -> list[Hit]:
     hits: list[Hit] = []
     taken: set[int] = set()
-    for known in KNOWN_LINES:
+    for known in (*BUILDER_LINES, *KNOWN_LINES, *TRTEXEC_LINES):
         if known.starts not in text:
             continue
         hit: Hit | None = None

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from onnx import ModelProto
 
-from onnx_fix.errors import UsageError
-from onnx_fix.verify.symbols import dim_size, fed_inputs, input_dims
+from onnx_fix.profiles.asked import Asked, Kind, Range, Triple, asked_of, of_bounds
+from onnx_fix.profiles.settle import settle
+from onnx_fix.profiles.shape_tensors import shape_inputs
 
-Range = tuple[int, int, int]
-"""min, opt and max of a symbolic dim."""
-
-Shapes = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+Shapes = Triple
 """min, opt and max shape of an input (or values, of a shape tensor)."""
+
+Ranges = Mapping[str, Range | Shapes]
+"""min, opt and max sizes by symbol, shapes by input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,7 @@ class InputRange:
     min: tuple[int, ...]
     opt: tuple[int, ...]
     max: tuple[int, ...]
-    kind: Literal["shape", "values"] = "shape"
+    kind: Kind = "shape"
 
     @property
     def shapes(self) -> Shapes:
@@ -41,71 +40,87 @@ class InputRange:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Ranges of all dynamic inputs, in the order of the model's inputs; static ones have none."""
+    """Ranges of all dynamic inputs and shape tensors, in the order of the model's inputs.
+
+    Other inputs have none. ``dims`` are the ranges of the symbols that the shapes follow from.
+    """
 
     inputs: tuple[InputRange, ...]
+    dims: tuple[tuple[str, Range], ...] = ()
 
-    def of(self, name: str) -> InputRange | None:
-        """What it says of an input."""
-        return next((i for i in self.inputs if i.name == name), None)
+    def of(self, name: str, kind: Kind | None = None) -> InputRange | None:
+        """What it says of an input; of its shape first where it speaks of its values as well."""
+        return next((i for i in self.inputs if i.name == name and kind in (None, i.kind)), None)
+
+    @property
+    def ranges(self) -> dict[str, Range]:
+        """min, opt and max by symbol."""
+        return dict(self.dims)
+
+    @property
+    def values(self) -> dict[str, Shapes]:
+        """min, opt and max values by shape tensor."""
+        return {i.name: i.shapes for i in self.inputs if i.kind == "values"}
 
 
 def profile_of(
     model: ModelProto,
     dims: Mapping[str, Range],
     shapes: Mapping[str, Shapes] | None = None,
+    values: Mapping[str, Shapes] | None = None,
 ) -> Profile:
     """The profile of a model from ranges of its symbols, or shapes of whole inputs.
 
     Args:
         model: The model whose inputs are meant; weights are not looked at.
         dims: min, opt and max by symbol.
-        shapes: min, opt and max shape by input; they win over ``dims``.
+        shapes: min, opt and max shape by input; the sizes of its symbols follow, and must be those
+            of ``dims`` where both say something.
+        values: min, opt and max values by shape tensor.
 
     Raises:
-        UsageError: a symbol or input is unknown, has no range, or its range is none.
+        UsageError: a symbol or input is unknown, has no range, or its range is none; all that is
+            wrong is said at once.
     """
-    given = dict(shapes or {})
-    ranges: list[InputRange] = []
-    names = [value.name for value in fed_inputs(model)]
-    for name in given:
-        if name not in names:
-            raise UsageError(f"the model has no input called '{name}'{_near(name, names)}")
-    for value in fed_inputs(model):
-        declared = input_dims(value)
-        if value.name in given:
-            found = given[value.name]
-        elif declared is None or all(isinstance(d, int) for d in declared):
-            continue
-        else:
-            low, usual, high = (
-                tuple(dim_size(d, {s: r[k] for s, r in dims.items()}) for d in declared)
-                for k in range(3)
-            )
-            found = (low, usual, high)
-        _check(value.name, declared, found)
-        if declared is None or any(isinstance(d, str) for d in declared):
-            ranges.append(InputRange(value.name, *found))
-    return Profile(tuple(ranges))
+    asked = [*asked_of(dims), *asked_of(shapes or {})]
+    for name, three in (values or {}).items():
+        asked.append(of_bounds(name, [("values", tuple(bound)) for bound in three]))
+    return profile_from(model, asked)
 
 
-def _check(name: str, declared: Sequence[int | str] | None, shapes: Shapes) -> None:
-    low, usual, high = shapes
-    if not len(low) == len(usual) == len(high):
-        raise UsageError(f"input {name}: min, opt and max have different ranks")
-    if declared is not None and len(declared) != len(low):
-        raise UsageError(f"input {name} has {len(declared)} dims, its profile {len(low)}")
-    for axis, sizes in enumerate(zip(low, usual, high, strict=True)):
-        if not 0 <= sizes[0] <= sizes[1] <= sizes[2]:
-            raise UsageError(
-                f"input {name}, axis {axis}: min <= opt <= max must hold, not "
-                f"{sizes[0]}, {sizes[1]}, {sizes[2]}"
-            )
-        fixed = declared[axis] if declared is not None else None
-        if isinstance(fixed, int) and sizes != (fixed, fixed, fixed):
-            raise UsageError(f"input {name}, axis {axis}: the model has {fixed} there, always")
+def profile_from(model: ModelProto, asked: Iterable[Asked]) -> Profile:
+    """The profile of a model from ranges as they were written.
+
+    Raises:
+        UsageError: as `profile_of`.
+    """
+    settled = settle(model, asked, whole=True)
+    inputs = [
+        InputRange(name, low, usual, high, kind)
+        for name, kind, (low, usual, high) in settled.inputs
+    ]
+    return Profile(tuple(inputs), tuple(settled.dims.items()))
 
 
-def _near(name: str, names: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, names, n=1)
-    return f"; did you mean {close[0]}?" if close else f"; it has: {', '.join(names)}"
+def symbol_ranges(model: ModelProto, profiles: Iterable[Sequence[Asked]]) -> list[dict[str, Range]]:
+    """min, opt and max by symbol, of each of several profiles; they need not be complete.
+
+    Raises:
+        UsageError: ranges do not suit the model.
+    """
+    return [settle(model, asked, whole=False).dims for asked in profiles]
+
+
+def value_ranges(model: ModelProto, profiles: Iterable[Sequence[Asked]]) -> list[dict[str, Shapes]]:
+    """min, opt and max values by shape tensor, of each of several profiles.
+
+    Raises:
+        UsageError: ranges do not suit the model.
+    """
+    drives = shape_inputs(model)
+    found = []
+    for asked in profiles:
+        known = [one for one in asked if one.name in drives]
+        settled = settle(model, known, whole=False).inputs
+        found.append({name: triple for name, kind, triple in settled if kind == "values"})
+    return found

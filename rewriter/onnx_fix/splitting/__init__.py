@@ -20,6 +20,7 @@ from onnx_fix.errors import InternalError, UsageError, VerificationError
 from onnx_fix.job import check_weights
 from onnx_fix.load import check_loaded, load_proto, opset_of, stored_tensors
 from onnx_fix.pipeline import Pipeline, read_pipeline
+from onnx_fix.profiles import Ranges, asked_of, symbol_ranges, value_ranges
 from onnx_fix.report import Blocker, source_name, summarise
 from onnx_fix.save import external_files
 from onnx_fix.splitting.compare import Comparison, why
@@ -72,7 +73,7 @@ def split(
     opset: int | None = None,
     verify: bool = True,
     inputs: str | Path | None = None,
-    dims: Mapping[str, tuple[int, int, int]] | None = None,
+    dims: Ranges | None = None,
     reference: ModelProto | str | Path | None = None,
     base_dir: str | Path | None = None,
     force: bool = False,
@@ -143,8 +144,12 @@ def split(
         if verify and checks.verify.enabled:
             progress("comparing with the original")
             before = model if isinstance(model, ModelProto) else Path(model)
+            asked = [asked_of(dims)] if dims else checks.asked()
+            ranges = symbol_ranges(origin, asked)
+            values = value_ranges(origin, asked)
+            opset_version = opset_of(origin.opset_import)
             compare = Comparison(
-                before, folder, checks, inputs, dims, reference, opset_of(origin.opset_import)
+                before, folder, checks, inputs, ranges, values, reference, opset_version
             )
             verification = compare([staging / name for name in names], made)
             if verification.status != "equal":

@@ -11,6 +11,7 @@ from onnx import ModelProto
 
 from onnx_fix.api import ROUNDING_SLACK, Progress, reference_functions, rounds_otherwise
 from onnx_fix.pipeline import Pipeline
+from onnx_fix.profiles import Shapes
 from onnx_fix.report import summarise
 from onnx_fix.splitting.job import Made
 
@@ -26,7 +27,8 @@ class Comparison:
     folder: Path | None
     settings: Pipeline
     inputs: str | Path | None
-    dims: Mapping[str, tuple[int, int, int]] | None
+    dims: Sequence[Mapping[str, tuple[int, int, int]]]
+    values: Sequence[Mapping[str, Shapes]]
     reference: ModelProto | str | Path | None
     opset: int
 
@@ -35,13 +37,13 @@ class Comparison:
 
         checks = self.settings.verify
         changes = [c for p in made if p.fixed is not None for c in p.fixed.report.changes]
-        ranges = {k: (d.min, d.opt, d.max) for k, d in self.settings.dims.items()}
         return verify(
             self.model,
             models,
             before_dir=self.folder,
             after_dir=self.folder if isinstance(models[0], ModelProto) else models[0].parent,
-            dims=self.dims or ranges or None,
+            dims=self.dims or None,
+            values=self.values,
             inputs_dir=self.inputs,
             seed=checks.seed,
             rtol=checks.rtol,

@@ -30,13 +30,13 @@ def installed_target() -> str:
         if importlib.util.find_spec(package) is None:
             continue
         asked.append(package)
-        version = _package_version(package)
+        version = package_version(package)
         if version:
             return f"{prefix}-{version}"
     program = shutil.which("trtexec")
     if program is not None:
         asked.append("trtexec")
-        version = _trtexec_version(program)
+        version = trtexec_version(program)
         if version:
             return f"trt-{version}"
     found = f"{', '.join(asked)} did not say its version" if asked else (
@@ -58,13 +58,13 @@ def _answer(command: list[str]) -> str:
     return done.stdout + done.stderr
 
 
-def _package_version(package: str) -> str:
+def package_version(package: str) -> str:
     script = f"import {package}; print('version=' + {package}.__version__)"
     match = re.search(r"version=(\d+(?:\.\d+)*)", _answer([sys.executable, "-c", script]))
     return match.group(1) if match else ""
 
 
-def _trtexec_version(program: str) -> str:
+def trtexec_version(program: str) -> str:
     """The version in trtexec's banner: ``v8601`` is 8.6.1, ``v100300`` is 10.3.0.
 
     Source: NV_TENSORRT_VERSION, which counts the major version in thousands up to 9 and in ten

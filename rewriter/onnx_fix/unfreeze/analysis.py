@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -278,17 +278,24 @@ class _Finish:
         ]
         if inputs:
             return f"; should {', '.join(inputs)} be dynamic too (--dynamic)?"
-        stored = [
-            f"'{t.name}'"
-            for s in self.propagation.model.scopes
-            for n in s.graph.nodes
-            if node_label(n) == where
-            for t in n.inputs
-            if self.propagation.is_constant(t)
-        ]
-        if stored:
-            return f": it reads {', '.join(stored)}, whose numbers follow no rule in the sizes"
-        return ""
+        wanted = {n for hint in numbers for n in hint}
+        stored = list(dict.fromkeys(self._weights(where, wanted)))
+        if not stored:
+            return ""
+        shown = ", ".join(stored[:3]) + (", ..." if len(stored) > 3 else "")
+        return f"; the numbers of {shown} follow no rule in the sizes"
+
+    def _weights(self, where: str, numbers: Collection[int | None]) -> Iterator[str]:
+        """The weights with such a dim: those at the node, or else all."""
+        propagation = self.propagation
+        nodes = {id(n): n for s in propagation.model.scopes for n in s.graph.nodes}
+        found: list[tuple[bool, str]] = []
+        for (key, index), dims in propagation.dims.items():
+            if any(d.number in numbers for d in dims if d.number is not None):
+                node = nodes[key]
+                found.append((node_label(node) == where, f"'{node.inputs[index].name}'"))
+        here = [name for at_node, name in found if at_node]
+        yield from here or (name for _, name in found)
 
     def _places(self, found: Analysis) -> None:
         self._declared(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from onnx_fix.contract import Skipped
+from onnx_fix.contract import PassResult, Skipped
 from onnx_fix.errors import ModelError, UsageError
 from onnx_fix.load import load_proto
 from onnx_fix.model import Model
@@ -28,6 +28,9 @@ from onnx_fix.unfreeze.recipes import wanted as shape_wanted
 from onnx_fix.unfreeze.repair import Repair
 from onnx_fix.unfreeze.tables import Recipe, Unknown
 from onnx_fix.weights import read_tensor
+
+Range = tuple[int, int, int]
+"""Smallest, usual and largest size of a symbol."""
 
 MOST_SHOWN = 12
 """Questions and obstacles that a message lists."""
@@ -132,6 +135,29 @@ def _thawed(model: Model, more: request.Places, wanted: Request) -> Unfrozen | N
     repair = Repair(model, analysis, recipes)
     proto = repair.run(model.skeleton())
     return Unfrozen(proto, tuple(repair.lines), found.analysis, skipped)
+
+
+def check_freed(results: Iterable[PassResult]) -> None:
+    """Look at what the pass did that was to free the declared symbols.
+
+    Raises:
+        ModelError: sizes are held, and none was freed.
+    """
+    done = list(results)
+    reasons = list(dict.fromkeys(s.reason for r in done for s in r.skipped))
+    if reasons and not any(r.changes for r in done):
+        raise ModelError(
+            "the sizes that the model holds cannot be made dynamic, so nothing is written:\n"
+            + listed(reasons)
+        )
+
+
+def with_held(
+    ranges: Sequence[Mapping[str, Range]], held: Mapping[str, int]
+) -> Sequence[Mapping[str, Range]]:
+    """Ranges of symbols where some have one size only."""
+    one = {name: (number, number, number) for name, number in held.items()}
+    return [{**each, **one} for each in ranges or ({},)] if one else ranges
 
 
 def _mendable(found: Frozen) -> tuple[Analysis, dict[tuple[int, int], Recipe]]:

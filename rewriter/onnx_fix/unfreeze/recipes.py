@@ -14,9 +14,14 @@ def recipes(
 ) -> dict[tuple[int, int], Recipe | Unknown]:
     """How each table is made, or why that is open, by node (identity) and input."""
     made: dict[tuple[int, int], Recipe | Unknown] = {}
-    known: dict[tuple[str, tuple[str, ...]], Recipe | Unknown] = {}
+    known: dict[tuple[str, tuple[str, ...], tuple[bytes, ...]], Recipe | Unknown] = {}
     for table in found.tables:
-        key = (table.tensor, tuple(str(d) for d in table.dims))
+        # What is one constant here may be two in another export, one for each reader.
+        key = (
+            table.tensor,
+            tuple(str(d) for d in table.dims),
+            tuple(a.tobytes() for a in table.arrays),
+        )
         said = found.propagation.assumed.get(table.tensor)
         if said is not None:
             known[key] = all_of(said, table.arrays[0])

@@ -24,13 +24,22 @@ from onnx_fix.verify.compare import (
     missing,
     widest,
 )
-from onnx_fix.verify.feeds import FeedMaker
+from onnx_fix.verify.feeds import FeedMaker, Value
 from onnx_fix.verify.padded import compare_padded
 from onnx_fix.verify.pair import Outcome, Pair, Side
 from onnx_fix.verify.result import Case, Verification, describe
 from onnx_fix.verify.retyped import Ends
 from onnx_fix.verify.runner import ORACLES, OracleName
-from onnx_fix.verify.sizes import Alternative, PlannedSizes, Profile, alternatives, plan
+from onnx_fix.verify.sizes import (
+    Alternative,
+    PlannedSizes,
+    Profile,
+    Profiles,
+    Values,
+    alternatives,
+    first_of,
+    plan,
+)
 from onnx_fix.verify.source import ChainSource, ModelSource, Source, all_nodes, random_outputs
 from onnx_fix.verify.user_feeds import find_user_feeds, read_case
 
@@ -49,7 +58,7 @@ def verify(
     after_dir: str | Path | None = None,
     reference: Model | None = None,
     reference_dir: str | Path | None = None,
-    dims: Profile | None = None,
+    dims: Profiles | None = None,
     inputs_dir: str | Path | None = None,
     seed: int = 0,
     rtol: float | None = None,
@@ -62,6 +71,7 @@ def verify(
     padded: Sequence[Padded] = (),
     frozen: Mapping[str, NDArray[np.generic]] | None = None,
     retyped: Sequence[Retyped] = (),
+    values: Sequence[Values] = (),
     progress: Progress | None = None,
 ) -> Verification:
     """Compare what two models compute, on random feeds or the user's own.
@@ -80,7 +90,8 @@ def verify(
         reference: A model to compare against in place of ``before``, such as another export of the
             same network where ``before`` is invalid. Its inputs and outputs have the same names.
         reference_dir: Folder of its external weights.
-        dims: Smallest, usual and largest size per symbol; run in addition to generated sizes.
+        dims: Smallest, usual and largest size per symbol, of one profile or several; run in
+            addition to generated sizes.
         inputs_dir: The user's own feeds, run in place of random ones (see `find_user_feeds`).
         seed: Case number i has the seed ``seed + i``.
         rtol: Relative tolerance for floats; by default `default_tolerance` of each output's dtype,
@@ -98,6 +109,8 @@ def verify(
             is given these.
         retyped: Inputs and outputs of ``after`` that are of another element type: it is fed the
             same numbers in that type, and outputs are compared in it.
+        values: Smallest, usual and largest elements of inputs whose values decide sizes, profile
+            by profile as in ``dims``: fed in place of random ones at the sizes of the profile.
         progress: Told of each case before it runs.
 
     Raises:
@@ -124,7 +137,8 @@ def verify(
         cases = _user_cases(original.proto, inputs_dir, pair, judge, progress, held)
     else:
         shaped = bound(original.proto, held) if held else original.proto
-        cases = _random_cases(shaped, dims, sizes, seed, pair, judge, progress, held)
+        planned = plan(shaped, dims, sizes, values)
+        cases = _random_cases(shaped, dims, planned, seed, pair, judge, progress, held)
     against = "original" if reference is None else "reference"
     return Verification(tuple(cases), seed, rtol, atol, against)
 
@@ -313,16 +327,15 @@ def _user_cases(
 
 def _random_cases(
     model: onnx.ModelProto,
-    dims: Profile | None,
-    count: int,
+    dims: Profiles | None,
+    planned: Sequence[PlannedSizes],
     seed: int,
     pair: Pair,
     judge: _Judge,
     progress: Progress | None,
     frozen: Mapping[str, NDArray[np.generic]],
 ) -> Iterator[Case]:
-    planned = plan(model, dims, count)
-    runner = _RandomRun(model, dims, pair, judge, frozen)
+    runner = _RandomRun(model, first_of(dims), pair, judge, frozen)
     for number, sizes in enumerate(planned):
         if progress:
             progress(number, len(planned), _label(sizes.sizes))
@@ -350,6 +363,7 @@ class _RandomRun:
         self._judge = judge
         self._maker = FeedMaker(model)
         self._frozen = frozen
+        self._values: Mapping[str, tuple[int, ...]] = {}
         self._broken = pair.load_failure()
         self._rule: tuple[str, ...] | None = None
         self._second_helps = pair.has_fallback and self._broken is None
@@ -357,6 +371,7 @@ class _RandomRun:
     def run(self, planned: PlannedSizes, seed: int) -> Case:
         """Try the planned sizes, then others, until one case compares something."""
         tries = [Alternative((), planned.sizes)]
+        self._values = planned.values
         if self._broken is None:
             tries += alternatives(self._model, planned, self._dims)
         if self._rule is not None:
@@ -379,6 +394,7 @@ class _RandomRun:
         case = Case(_label(sizes), dict(sizes), None, seed, "", "equal")
         try:
             feeds = {**self._maker.make(sizes, seed), **self._frozen}
+            feeds |= {n: _like(feeds[n], v) for n, v in self._values.items() if n in feeds}
         except UsageError as error:
             return replace(case, status="original failed", message=str(error))
         return _judged(case, self._judge, self._broken or (pair or self._pair).run(feeds))
@@ -390,6 +406,13 @@ class _RandomRun:
         # The reference is slow: once it has not helped, it is not asked again.
         self._second_helps = case.status != "original failed"
         return case
+
+
+def _like(value: Value, elements: tuple[int, ...]) -> Value:
+    """An array of the shape and type of another, with given elements where as many fit."""
+    if isinstance(value, list) or value.size != len(elements):
+        return value
+    return np.asarray(elements).astype(value.dtype).reshape(value.shape)
 
 
 def _settled(failed: Case, second: Case) -> Case:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -18,6 +18,12 @@ from onnx_fix.verify.symbols import Place, fed_inputs, input_dims, symbols
 
 Profile = Mapping[str, tuple[int, int, int]]
 """Per symbol: smallest, usual and largest size."""
+
+Profiles = Profile | Sequence[Profile]
+"""One profile, or several: generated sizes keep to the first of them."""
+
+Values = Mapping[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]
+"""Per input whose values decide sizes: smallest, usual and largest elements."""
 
 MAX_TRIES = 20
 """How many other sizes are tried where the original does not run at the planned ones."""
@@ -41,16 +47,19 @@ class PlannedSizes:
     origin: Literal["generated", "ones", "profile"]
     sizes: Mapping[str, int]
     round: int = 0
+    values: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Elements of inputs that decide sizes, where a profile gives them."""
 
 
 def plan_sizes(
-    model: onnx.ModelProto, dims: Profile | None = None, count: int = 3
+    model: onnx.ModelProto, dims: Profiles | None = None, count: int = 3
 ) -> list[dict[str, int]]:
     """Return the sets of sizes to run ``model`` at, one size per symbol of its inputs.
 
     Of ``count`` sets the first two hold medium sizes, odd and different for each symbol (so that
     transposed axes cannot hide), the third is all ones, and more are medium again. The smallest,
-    usual and largest sizes of ``dims`` follow, whatever ``count`` is. The result depends on the
+    usual and largest sizes of ``dims`` (of each profile, where there are several) follow, whatever
+    ``count`` is. The result depends on the
     arguments alone. A model without symbols gives empty sets, at most two.
 
     Raises:
@@ -59,13 +68,32 @@ def plan_sizes(
     return [dict(planned.sizes) for planned in plan(model, dims, count)]
 
 
-def plan(model: onnx.ModelProto, dims: Profile | None, count: int) -> list[PlannedSizes]:
-    """Do as `plan_sizes` does, and say where each set comes from."""
+def first_of(dims: Profiles | None) -> Profile:
+    """The profile that generated sizes keep to."""
+    if isinstance(dims, Mapping) or dims is None:
+        return dims or {}
+    return dims[0] if dims else {}
+
+
+def plan(
+    model: onnx.ModelProto, dims: Profiles | None, count: int, values: Sequence[Values] = ()
+) -> list[PlannedSizes]:
+    """Do as `plan_sizes` does, and say where each set comes from.
+
+    ``values`` go with the profiles of ``dims``, one by one.
+    """
     places = symbols(model)
-    profile = dict(dims or {})
-    _check_profile(profile, places)
+    profile = dict(first_of(dims))
+    every = [profile] if isinstance(dims, Mapping) or not dims else [dict(d) for d in dims]
+    for one in every:
+        _check_profile(one, places)
     if not places:
-        return [PlannedSizes("generated", {}, number) for number in range(max(1, min(count, 2)))]
+        plain = [PlannedSizes("generated", {}, k) for k in range(max(1, min(count, 2)))]
+        return plain + [
+            PlannedSizes("profile", {}, values={n: v[k] for n, v in given.items()})
+            for given in filter(None, values)
+            for k in range(3)
+        ]
     sets: list[PlannedSizes] = []
     rounds = itertools.count()
     for number in range(max(count, 0)):
@@ -75,12 +103,17 @@ def plan(model: onnx.ModelProto, dims: Profile | None, count: int) -> list[Plann
             turn = next(rounds)
             sizes = _small_enough(model, _medium(model, places, profile, turn), profile)
             sets.append(PlannedSizes("generated", sizes, turn))
-    if profile:
+    none: Values = {}
+    given = [*values, *(none for _ in every[len(values) :])]
+    every += [{} for _ in given[len(every) :]]
+    for (one, elements), which in itertools.product(zip(every, given, strict=True), range(3)):
+        if not one and not elements:
+            continue
         base = sets[0].sizes if sets else _medium(model, places, profile, 0)
-        for which in range(3):
-            sizes = dict(base) | {name: sizes[which] for name, sizes in profile.items()}
-            if all(sizes != planned.sizes for planned in sets):
-                sets.append(PlannedSizes("profile", sizes))
+        sizes = dict(base) | {name: sizes[which] for name, sizes in one.items()}
+        fed = {name: three[which] for name, three in elements.items()}
+        if all((sizes, fed) != (planned.sizes, planned.values) for planned in sets):
+            sets.append(PlannedSizes("profile", sizes, values=fed))
     return sets
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -47,7 +47,7 @@ class Tracer:
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        self._model = _without_weights(model)
+        self._model = without_weights(model)
         self._uses: dict[str, list[tuple[onnx.NodeProto, int]]] = defaultdict(list)
         self._aliases: dict[str, list[str]] = defaultdict(list)
         self._constants: dict[str, NDArray[np.generic]] = {}
@@ -180,22 +180,29 @@ class Tracer:
                     return mask
         return None
 
-    def _is_tainted(self, name: str) -> bool:
-        """Whether any index, count or shape depends on the values of ``name``."""
+    def readers(
+        self, name: str, onward: Callable[[onnx.NodeProto, int], Iterable[str]]
+    ) -> Iterator[tuple[onnx.NodeProto, int]]:
+        """Every node that reads ``name`` or what becomes of it, with the place of its input.
+
+        ``onward`` says which outputs of such a node to go on with.
+        """
         seen = {name}
         queue = deque([name])
         while queue:
             value = queue.popleft()
             targets = list(self._aliases.get(value, ()))
             for node, position in self._uses.get(value, ()):
-                if demand(node, position) is not None:
-                    return True
-                if node.op_type not in VALUE_BLIND:
-                    targets += node.output
+                yield node, position
+                targets += onward(node, position)
             fresh = [target for target in targets if target and target not in seen]
             seen.update(fresh)
             queue.extend(fresh)
-        return False
+
+    def _is_tainted(self, name: str) -> bool:
+        """Whether any index, count or shape depends on the values of ``name``."""
+        readers = self.readers(name, lambda n, _: () if n.op_type in VALUE_BLIND else n.output)
+        return any(demand(node, position) is not None for node, position in readers)
 
 
 def _is_graph(attribute: onnx.AttributeProto) -> bool:
@@ -223,7 +230,7 @@ def _constant_value(node: onnx.NodeProto) -> NDArray[np.generic] | None:
     return None
 
 
-def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+def without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     """Copy a model, its big constants replaced by inputs of their type, its functions inlined."""
     light = onnx.ModelProto(ir_version=max(model.ir_version, 4))
     light.opset_import.extend(model.opset_import)

@@ -30,6 +30,18 @@ def test_rtx_has_a_tool_and_a_message_of_its_own(run: Run) -> None:
     assert "no optimization profile has been defined" in found.message
 
 
+def test_values_that_decide_sizes_need_a_range_too(run: Run) -> None:
+    model = HEAD + "g (float[4] x, int64[2] s) => (float[A,B] y) { [cut] y = Reshape(x, s) }"
+    (found,) = run(DynamicInputs, model)
+    assert found.why.startswith("the values of s decide sizes (at Reshape cut)")
+    assert "--minShapes=s:<value>x<value> --optShapes=" in found.mend
+    (found,) = run(DynamicInputs, model.replace("float[4]", "float[N]"))
+    assert "range is given for N; the values of s" in found.why
+    assert "--minShapes=x:<N>,s:<value>x<value> " in found.mend
+    fed = HEAD + "g (float[4] x, int64[1] i) => (float[1] y) { y = Gather(x, i) }"
+    assert run(DynamicInputs, fed) == []
+
+
 def test_a_profile_for_all_dims_leaves_nothing(run: Run) -> None:
     assert run(DynamicInputs, MODEL, dims={"B": (1, 2, 4), "H": (8, 8, 8)}) == []
 

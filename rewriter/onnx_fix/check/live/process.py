@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -18,11 +18,29 @@ OUTPUT_LIMIT = 16 * 2**20
 """Bytes that a program may write to stdout before it is stopped."""
 
 _STDERR_KEPT = 4000
+_PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+
+
+_BOOT = (
+    "import runpy, sys; sys.path[:] = [p for p in sys.path if p]; "
+    "runpy.run_path(sys.argv[1], run_name='__main__')"
+)
+"""Runs the worker by its path: neither onnx nor protobuf is loaded beside TensorRT, and nothing in
+the working directory can take the place of a module."""
+
+
+def worker_command(path: str | Path) -> tuple[str, ...]:
+    """The command that runs a worker by the path of its module."""
+    return (sys.executable, "-c", _BOOT, str(Path(path).resolve()))
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a program ended. ``returncode`` is negative for a signal, as in `subprocess`."""
+    """How a program ended. ``returncode`` is negative for a signal, as in `subprocess`.
+
+    ``peak_bytes`` is the most memory that it and what it started were seen to have resident at
+    once, 0 where the system does not say or nobody asked.
+    """
 
     returncode: int
     stdout: bytes
@@ -30,16 +48,45 @@ class Ended:
     timed_out: bool
     flooded: bool
     seconds: float
+    over_memory: bool = False
+    peak_bytes: int = 0
+
+    @property
+    def signal(self) -> str:
+        """The name of the signal that ended it, empty where none did."""
+        if self.returncode >= 0:
+            return ""
+        try:
+            return signal.Signals(-self.returncode).name
+        except ValueError:
+            return f"signal {-self.returncode}"
+
+    @property
+    def last_line(self) -> str:
+        """The last line that it wrote to stderr."""
+        lines = self.stderr.decode(errors="replace").strip().splitlines()
+        return lines[-1][:300] if lines else ""
 
 
 class _Reader(threading.Thread):
-    """Reads a pipe to its end: keeps the first bytes, or the last where ``tail`` is set."""
+    """Reads a pipe to its end: keeps the first bytes, or the last where ``tail`` is set.
 
-    def __init__(self, pipe: IO[bytes], limit: int, tail: bool = False) -> None:
+    Each whole line is handed to ``on_line`` as it comes.
+    """
+
+    def __init__(
+        self,
+        pipe: IO[bytes],
+        limit: int,
+        tail: bool = False,
+        on_line: Callable[[bytes], None] | None = None,
+    ) -> None:
         super().__init__(daemon=True)
         self.kept = b""
         self.flooded = threading.Event()
         self._pipe, self._limit, self._tail = pipe, limit, tail
+        self._on_line = on_line
+        self._begun = b""
         self._chunks: list[bytes] = []
 
     def run(self) -> None:
@@ -54,6 +101,14 @@ class _Reader(threading.Thread):
                     self.flooded.set()
                     continue
                 self._chunks.append(chunk)
+                self._lines(chunk)
+
+    def _lines(self, chunk: bytes) -> None:
+        if self._on_line is None:
+            return
+        *whole, self._begun = (self._begun + chunk).split(b"\n")
+        for line in whole:
+            self._on_line(line)
 
     def taken(self) -> bytes:
         """What was read so far."""
@@ -69,6 +124,33 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
+def resident_bytes(session: int) -> int:
+    """The memory that all processes of a session have resident; 0 where the system does not say.
+
+    Limits of the address space are no help: CUDA reserves more of it than there is memory.
+    """
+    total = 0
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            # The name of the program stands in parentheses and may hold anything.
+            fields = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
+            if int(fields[3]) == session:
+                total += int(fields[21]) * _PAGE
+    return total
+
+
+def measures_memory() -> bool:
+    """Whether this system says how much memory a process has."""
+    return resident_bytes(os.getsid(0)) > 0 if hasattr(os, "getsid") else False
+
+
+def environment() -> dict[str, str]:
+    """The environment for a process that imports what this one can."""
+    found = dict(os.environ)
+    found["PYTHONPATH"] = os.pathsep.join(os.path.abspath(p) for p in sys.path if p)
+    return found
+
+
 def run_limited(
     command: Sequence[str],
     request: Path,
@@ -77,8 +159,21 @@ def run_limited(
     cwd: Path,
     env: dict[str, str],
     output_limit: int = OUTPUT_LIMIT,
+    memory_limit: int | None = None,
+    on_line: Callable[[bytes], None] | None = None,
 ) -> Ended:
-    """Run a command with a file as its stdin until it ends, the time is up or it floods.
+    """Run a command with a file as its stdin until it ends or a limit is reached.
+
+    Args:
+        command: The program and its arguments.
+        request: What it reads from stdin.
+        timeout_s: Seconds that it may take.
+        cwd: Its working directory.
+        env: Its environment.
+        output_limit: Bytes that it may write to stdout.
+        memory_limit: Bytes that it and what it starts may have resident; 0 only measures, None
+            does not even that.
+        on_line: Is given each line of stdout as it comes, in another thread.
 
     Raises:
         OSError: the program cannot be started.
@@ -95,9 +190,10 @@ def run_limited(
             start_new_session=True,
         )
     assert process.stdout is not None and process.stderr is not None
-    out = _Reader(process.stdout, output_limit)
+    out = _Reader(process.stdout, output_limit, on_line=on_line)
     err = _Reader(process.stderr, _STDERR_KEPT, tail=True)
-    timed_out = False
+    timed_out = over_memory = False
+    peak, look = 0, start
     try:
         out.start()
         err.start()
@@ -106,6 +202,14 @@ def run_limited(
             if left <= 0 or out.flooded.is_set():
                 timed_out = not out.flooded.is_set()
                 break
+            if memory_limit is not None and time.monotonic() >= look:
+                begun = time.monotonic()
+                peak = max(peak, resident_bytes(process.pid))
+                # Among very many processes the look around costs some time itself.
+                look = time.monotonic() + 10 * (time.monotonic() - begun)
+                if 0 < memory_limit < peak:
+                    over_memory = True
+                    break
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(min(left, 0.05))
     finally:
@@ -125,4 +229,6 @@ def run_limited(
         timed_out,
         out.flooded.is_set(),
         time.monotonic() - start,
+        over_memory,
+        peak,
     )

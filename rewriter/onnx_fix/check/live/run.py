@@ -7,8 +7,6 @@ import importlib.metadata
 import importlib.util
 import json
 import os
-import signal
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,9 +18,16 @@ from onnx import ModelProto
 
 from onnx_fix.check import _live_worker as worker_module
 from onnx_fix.check.live.nodes import NodeIndex, text_of
-from onnx_fix.check.live.process import OUTPUT_LIMIT, Ended, run_limited
+from onnx_fix.check.live.process import (
+    OUTPUT_LIMIT,
+    Ended,
+    environment,
+    run_limited,
+    worker_command,
+)
 from onnx_fix.check.live.result import LiveError, LiveMessage, LiveParser, LiveResult, Status
 from onnx_fix.errors import ModelError, UsageError
+from onnx_fix.worker_parts import PROGRESS_SIZE
 
 Dims = Mapping[str, tuple[int, int, int]]
 """Smallest, usual and largest size of each symbolic dim."""
@@ -32,14 +37,7 @@ _DISTRIBUTIONS: Mapping[Literal["tensorrt", "tensorrt_rtx"], tuple[str, ...]] = 
     "tensorrt_rtx": ("tensorrt-rtx", "tensorrt-rtx-cu13", "tensorrt-rtx-cu12"),
 }
 
-_BOOT = (
-    "import runpy, sys; sys.path[:] = [p for p in sys.path if p]; "
-    "runpy.run_path(sys.argv[1], run_name='__main__')"
-)
-"""Runs the worker by its path: nothing of onnx-fix, onnx or protobuf is loaded beside TensorRT,
-and nothing in the working directory can take the place of a module."""
-
-WORKER = (sys.executable, "-c", _BOOT, str(Path(worker_module.__file__).resolve()))
+WORKER = worker_command(worker_module.__file__)
 """The command that answers a request."""
 
 
@@ -121,7 +119,7 @@ def run_live(
         path, data_path = _place(model, base_dir, work)
         proto = model if isinstance(model, ModelProto) else _read(path)
         progress = work / "progress"
-        progress.write_bytes(b"\0" * worker_module.PROGRESS_SIZE)
+        progress.write_bytes(b"\0" * PROGRESS_SIZE)
         request = work / "request.json"
         request.write_text(
             json.dumps(
@@ -139,11 +137,9 @@ def run_live(
             ),
             encoding="utf-8",
         )
-        environment = dict(os.environ)
-        environment["PYTHONPATH"] = os.pathsep.join(os.path.abspath(p) for p in sys.path if p)
         try:
             ended = run_limited(
-                worker, request, timeout_s=timeout_s, cwd=work, env=environment,
+                worker, request, timeout_s=timeout_s, cwd=work, env=environment(),
                 output_limit=output_limit,
             )  # fmt: skip
         except OSError as error:
@@ -217,7 +213,7 @@ class _Reading:
             "crashed", self.parser, build_asked=self.build, phase=phase, peak_bytes=peak,
             seconds=self.ended.seconds, at=self.index.labelled(label) if label else None,
         )  # fmt: skip
-        events = _events(self.ended.stdout)
+        events = events_of(self.ended.stdout)
         try:
             return self._read(base, events)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -306,22 +302,17 @@ class _Reading:
 
     def _end(self) -> str:
         """How the process ended, in the words that follow 'when it'."""
-        code = self.ended.returncode
-        last = self.ended.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        said = f"; its last line was: {last[0][:300]}" if last else ""
-        if code < 0:
-            try:
-                name = signal.Signals(-code).name
-            except ValueError:
-                name = f"signal {-code}"
-            memory = ", as for lack of memory" if name == "SIGKILL" else ""
-            return f"died of {name}{memory}{said}"
-        if code > 0:
-            return f"ended with exit code {code}{said}"
+        last = self.ended.last_line
+        said = f"; its last line was: {last}" if last else ""
+        if self.ended.signal:
+            memory = ", as for lack of memory" if self.ended.signal == "SIGKILL" else ""
+            return f"died of {self.ended.signal}{memory}{said}"
+        if self.ended.returncode > 0:
+            return f"ended with exit code {self.ended.returncode}{said}"
         return f"ended without an answer{said}"
 
 
-def _events(stdout: bytes) -> dict[str, Mapping[str, Any]]:
+def events_of(stdout: bytes) -> dict[str, Mapping[str, Any]]:
     """The answers by their event; other lines are no answers."""
     found: dict[str, Mapping[str, Any]] = {}
     for line in stdout.splitlines():

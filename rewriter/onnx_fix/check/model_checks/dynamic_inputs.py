@@ -10,6 +10,7 @@ from onnx_fix.check.finding import CheckFinding, Code, Severity
 from onnx_fix.check.model_check import CheckContext, ModelCheck
 from onnx_fix.check.model_checks._facts import evidence_of_probe, is_rtx, tool
 from onnx_fix.check.model_checks._profile import dynamic_inputs, options
+from onnx_fix.profiles.shape_tensors import shape_inputs
 from onnx_fix.verify.symbols import symbols
 
 PROFILE_DOES_NOT_FIT = Code(
@@ -38,12 +39,21 @@ class DynamicInputs(ModelCheck):
     )
 
     def run(self, context: CheckContext) -> Iterator[CheckFinding]:
-        """One warning for all inputs without a range, an error for each range that does not fit."""
+        """One warning for all inputs without a range (of sizes, or of values that decide sizes),
+        an error for each range that does not fit."""
         inputs = dynamic_inputs(context.proto)
         known = symbols(context.proto)
         named = {d for dims in inputs.values() for d in dims if isinstance(d, str)}
         missing = [s for s in known if s in named and s not in context.dims]
-        if missing:
+        drives = shape_inputs(context.proto, fit=True)
+        if missing or drives:
+            lacks = [f"no range is given for {', '.join(missing)}"] if missing else []
+            for one in drives.values():
+                inputs[one.name] = ("value",) * (1 if one.length is None else one.length)
+                lacks.append(
+                    f"the values of {one.name} decide sizes (at {one.op} {one.node}), and a "
+                    "profile gives their range, too"
+                )
             evidence, source = evidence_of_probe(context)
             message = (
                 "Network has dynamic or shape inputs, but no optimization profile has been defined."
@@ -51,7 +61,7 @@ class DynamicInputs(ModelCheck):
             yield CheckFinding(
                 code=self.code,
                 severity=Severity.WARNING,
-                why=f"no range is given for {', '.join(missing)}: the builder needs one",
+                why=f"{'; '.join(lacks)}: the builder needs one",
                 mend=f"choose sizes and build with {tool(context)} {options(inputs, context.dims)}",
                 message=message if is_rtx(context) else "",
                 evidence=evidence,

@@ -65,10 +65,12 @@ def _conv_transpose(step: Step) -> list[Shape | None]:
 
 def _pool(step: Step) -> list[Shape | None]:
     data, kernel = step.shape(), step.ints("kernel_shape")
-    if data is None or kernel is None or len(data) != len(kernel) + 2:
+    # PyTorch pools without a batch axis too, and exports it as it is.
+    if data is None or kernel is None or not 1 <= len(data) - len(kernel) <= 2:
         return [step.opaque(k) for k in range(len(step.node.outputs))]
-    spatial = [_window(step, d, k, size(kernel[k])) for k, d in enumerate(data[2:])]
-    return [(*data[:2], *spatial)] * len(step.node.outputs)
+    first = len(data) - len(kernel)
+    spatial = [_window(step, d, k, size(kernel[k])) for k, d in enumerate(data[first:])]
+    return [(*data[:first], *spatial)] * len(step.node.outputs)
 
 
 def _global_pool(step: Step) -> list[Shape | None]:
