@@ -118,7 +118,8 @@ def test_a_frozen_dim_is_found(run: Run, case: str) -> None:
     text, symbols, only = FROZEN[case]
     found = run(FrozenDims, build(text))
     assert [f.severity for f in found] == [Severity.WARNING]
-    assert f"works for {symbols} = {only} only" in found[0].why
+    expected = f"works for {symbols} = {only} only", f"{symbols} can only be {only};"
+    assert any(text in found[0].why for text in expected)
 
 
 @pytest.mark.parametrize("case", WORKS)
@@ -169,7 +170,7 @@ def test_the_minus_one_of_a_recurrent_model(run: Run, fixtures: Path) -> None:
     }.items():
         model.graph.initializer.append(numpy_helper.from_array(value, name))
     (found,) = run(FrozenDims, model)
-    assert found.op == "Reshape" and "works for T = 12 only" in found.why
+    assert found.op == "Reshape" and "would have to be T" in found.why
     whole = onnx.load(fixtures / "rnn.legacy17.onnx")
     assert run(FrozenDims, whole) == []
 

@@ -72,9 +72,10 @@ class FrozenDims(ModelCheck):
         broken: Mapping[str, Broken],
         severity: Severity,
     ) -> CheckFinding:
-        why = (
-            f"{told(held)}; {_whence(found, held)}works for {works(held.numbers, found.most)} only"
-        )
+        parts = [told(held), _whence(found, held)]
+        if held.kind != "equation":
+            parts.append(f"works for {works(held.numbers, found.most)} only")
+        why = "; ".join(part for part in parts if part)
         usual = {name: sizes[1] for name, sizes in context.dims.items()}
         if severity is Severity.ERROR:
             sizes = sizes_in(held, usual)
@@ -151,7 +152,7 @@ def _whence(found: Frozen, held: Held) -> str:
     for (name, axis), symbol in found.where.items():
         if symbol in held.symbols:
             first.setdefault(symbol, f"{symbol} is dim {axis} of input '{name}'")
-    return f"{', '.join(first.values())}; " if first else ""
+    return ", ".join(first.values())
 
 
 def _severity(
