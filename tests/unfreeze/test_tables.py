@@ -279,6 +279,65 @@ def test_functions_of_a_size(make: Callable[[int], float]) -> None:
             assert abs(have.item() / float(make(values["n"])) - 1) < 2e-7
 
 
+LOG = np.log
+
+
+def _float(value: float) -> np.float32:
+    return np.float32(value)
+
+
+@pytest.mark.parametrize("at", [ONE, TWO])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda n, m: LOG(_float(n)) - LOG(_float(n + m)),
+        lambda n, m: LOG(_float(m)) + -LOG(_float(n + m)),
+        lambda n, m: LOG(_float(n) / _float(m)),
+    ],
+)
+def test_logarithms_of_quotients(make: Callable[[int, int], float], at: Sequence[Values]) -> None:
+    def whole(n: int, m: int, **_: int) -> Array:
+        return np.full((1, n), make(n, m), np.float32)
+
+    made = study("1,n", whole, at, known=["n + m"])
+    assert isinstance(made, Recipe) and made.exactness is Exactness.ROUNDING
+    for values in OTHERS:
+        expected = whole(**values)
+        np.testing.assert_allclose(emitted(made, values), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_marginals_of_a_transport_problem() -> None:
+    def marginals(n: int, m: int, **_: int) -> Array:
+        norm = -LOG(_float(n + m))
+        return np.asarray([[*[norm] * n, LOG(_float(m)) + norm]], np.float32)
+
+    made = study("1,n + 1", marginals, TWO, known=["n + m", "m + 1"])
+    assert isinstance(made, Recipe), made.reason
+    for values in OTHERS:
+        np.testing.assert_allclose(emitted(made, values), marginals(**values), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("value", "known"), [(np.log(0.5), ["n//2"]), (np.log(0.4), ["5", "n + m"]), (-np.log(99), [])]
+)
+def test_a_logarithm_that_people_write(value: float, known: list[str]) -> None:
+    at = [{"n": 22, "m": 99, "h": 3, "w": 5}]
+    made = study("1,n", lambda n, **_: np.full((1, n), value, np.float32), at, known=known)
+    if isinstance(made, Recipe):
+        assert made.make(at[0]).dtype == np.float32
+        assert made.make({**at[0], "n": 41, "m": 50})[0, 0] == np.float32(value)
+    else:
+        assert "may be a constant" in made.reason
+
+
+def test_a_scale_that_a_constant_dim_gives_too() -> None:
+    array = np.full((48, 48), 1 / np.sqrt(48), np.float32)
+    sizes = [parse_size("n"), parse_size("n")]
+    assert isinstance(recognise(sizes, [Sample(array, {"n": 48})]), Recipe)
+    made = recognise(sizes, [Sample(array, {"n": 48})], fixed=[48])
+    assert isinstance(made, Unknown) and "may be a constant" in made.reason
+
+
 def test_few_numbers_that_are_sizes() -> None:
     check("2", lambda h, w, **_: f32([w, h]), TWO)
     check("1,4", lambda h, w, **_: np.array([[1, 3, h // 8, w // 8]]), TWO, ["h//8", "w//8"])

@@ -1,15 +1,19 @@
-"""Single numbers that are made from a size: the size itself, its inverse, root or logarithm."""
+"""Single numbers that are made from sizes.
+
+The size itself, its inverse, root or logarithm, the quotient of two, or the logarithm of that.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from fractions import Fraction
 from itertools import combinations
 
 import numpy as np
 from onnx import TensorProto
 
 from onnx_fix.symbolic import Size
-from onnx_fix.unfreeze._study import Study, Unclear
+from onnx_fix.unfreeze._study import Study, Unclear, same
 from onnx_fix.unfreeze.expressions import (
     Array,
     Call,
@@ -24,6 +28,12 @@ from onnx_fix.unfreeze.expressions import (
 )
 
 _INEXACT = ("Log", "Exp", "Sin", "Cos")
+_MOST_SIZES = 200
+"""Of how many sizes the quotients are looked at."""
+_PLAIN = 64
+"""Quotients ``p/q`` of two sizes with ``p*q`` up to this one are such as people write."""
+_ULPS = 4
+"""By how many last bits of its terms a difference of logarithms may be off."""
 
 
 def number_in(
@@ -47,12 +57,14 @@ def number_in(
             return literal(scalars[0]) if known.number is not None else cast(Number(known), dtype)
     if scalars[0].dtype.kind in "iu":
         return None
-    made = []
-    for expression in _functions(study, wide, values, dtype):
-        if all(_near(s, compute(expression, v)) for s, v in zip(scalars, values, strict=True)):
-            made.append(expression)
-    if constant and made and not _telling(wide[0]):
-        raise Unclear(f"a number is {wide[0]}, which may be a constant or {made[0]}")
+    fitting: list[tuple[int, Expression]] = []
+    for expression, slack in _functions(study, wide, values, dtype):
+        pairs = [(x, compute(expression, v)) for x, v in zip(scalars, values, strict=True)]
+        if all(_near(x, y, slack) for x, y in pairs):
+            fitting.append((sum(not same(x, y) for x, y in pairs), expression))
+    made = [expression for _, expression in sorted(fitting, key=lambda pair: pair[0])]
+    if constant and made and not _certain(made, wide[0], study.fixed, values[0]):
+        raise Unclear(f"a number is {wide[0]:.9g}, which may be a constant or {made[0]}")
     if constant and not made:
         return literal(scalars[0])
     return study.settled(made, exact=False)
@@ -67,14 +79,13 @@ def is_exact(expression: Expression) -> bool:
 
 def _functions(
     study: Study, wide: Sequence[float], values: Sequence[Values], dtype: int
-) -> Iterator[Expression]:
+) -> Iterator[tuple[Expression, float]]:
+    """What gives about these numbers, and how far off it may be."""
     work = TensorProto.DOUBLE if dtype == TensorProto.DOUBLE else TensorProto.FLOAT
     one = literal(1, work)
-    for value in _sizes(study):
-        numbers = [value.at(v) for v in values]
-        if min(numbers) <= 2:
-            continue
-        s = np.asarray(numbers, np.float64)
+    usable = [s for s in _sizes(study) if min(s.at(v) for v in values) > 2]
+    for value in usable:
+        s = np.asarray([value.at(v) for v in values], np.float64)
         x = cast(Number(value), work)
         root, logarithm = call("Sqrt", x), call("Log", x)
         for made, expected in (
@@ -83,9 +94,76 @@ def _functions(
             (call("Div", one, root), 1 / np.sqrt(s)),
             (logarithm, np.log(s)),
             (call("Neg", logarithm), -np.log(s)),
+            (call("Div", literal(2, work), x), 2 / s),
+            (call("Div", x, literal(2, work)), s / 2),
         ):
             if np.allclose(expected, wide, rtol=1e-2, atol=0):
-                yield cast(made, dtype)
+                yield cast(made, dtype), 0.0
+    yield from _of_two(usable[:_MOST_SIZES], wide, values, dtype, work)
+
+
+def _of_two(
+    usable: Sequence[Size],
+    wide: Sequence[float],
+    values: Sequence[Values],
+    dtype: int,
+    work: int,
+) -> Iterator[tuple[Expression, float]]:
+    """Differences of logarithms, where the sizes are not in a fixed ratio."""
+    if not usable:
+        return
+    numbers = np.asarray([[s.at(v) for v in values] for s in usable], np.float64)
+    logs = np.log(numbers)
+    apart = logs[:, None] - logs[None]
+    off = np.abs(apart - np.asarray(wide)).max(axis=2)
+    bits = 52 if work == TensorProto.DOUBLE else 23
+    coarse = {int(TensorProto.FLOAT16): 2.0**-9, int(TensorProto.BFLOAT16): 2.0**-6}.get(dtype, 0.0)
+    bound = max(2.0 ** (3 - bits) * float(logs.max()), coarse * max(map(abs, wide)))
+    for i, j in np.argwhere(off <= bound).tolist():
+        top, below = usable[i], usable[j]
+        if i == j or in_ratio(top, below):
+            continue
+        largest = max(float(np.max(logs[i])), float(np.max(logs[j])))
+        slack = _ULPS * 2.0**-bits * largest
+        x, y = (cast(Number(s), work) for s in (top, below))
+        yield cast(call("Sub", call("Log", x), call("Log", y)), dtype), slack
+        yield cast(call("Log", call("Div", x, y)), dtype), slack
+
+
+def in_ratio(top: Size, below: Size) -> bool:
+    """Whether one size is a fixed multiple of the other."""
+    (_, coefficient), *_ = top.terms
+    (_, factor), *_ = below.terms
+    return top * factor == below * coefficient
+
+
+def _certain(
+    made: Sequence[Expression], value: float, fixed: Collection[int], values: Values
+) -> bool:
+    """Whether a number of one export was made so, and is none that a constant would be as well."""
+    if not _telling(value):
+        return False
+    for expression in made:
+        numbers = sorted({n.at(values) for n in _numbers(expression)})
+        if any(n in fixed for n in numbers):
+            return False
+        if len(numbers) == 2:
+            ratio = Fraction(*numbers)
+            plain = any(_short(r) for r in (ratio, 1 / ratio))
+            if plain or ratio.numerator * ratio.denominator <= _PLAIN:
+                return False
+    return True
+
+
+def _numbers(expression: Expression) -> Iterator[Size]:
+    if isinstance(expression, Number):
+        yield expression.value
+    for child in children(expression):
+        yield from _numbers(child)
+
+
+def _short(ratio: Fraction) -> bool:
+    return Fraction(f"{float(ratio):.3g}") == ratio
 
 
 def _sizes(study: Study) -> list[Size]:
@@ -94,12 +172,14 @@ def _sizes(study: Study) -> list[Size]:
     return [s for s in dict.fromkeys(found) if s.number is None]
 
 
-def _near(a: Array, b: Array) -> bool:
-    """The same number but for the last bit."""
+def _near(a: Array, b: Array, slack: float = 0.0) -> bool:
+    """The same number but for the last bit, or for what an operand may be off."""
     if a.dtype != b.dtype:
         return False
     bits = {2: np.int16, 4: np.int32, 8: np.int64}[a.dtype.itemsize]
-    return abs(int(a.view(bits)) - int(b.reshape(()).view(bits))) <= 1
+    if abs(int(a.view(bits)) - int(b.reshape(()).view(bits))) <= 1:
+        return True
+    return bool(abs(float(a) - float(b)) <= slack)
 
 
 def _telling(value: float) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -115,8 +115,15 @@ def same(a: Array, b: Array) -> bool:
 class Study:
     """What is known of the sizes of a table, and what is learned on the way."""
 
-    def __init__(self, dims: Dims, values: Sequence[Values], known: Iterable[Size]) -> None:
+    def __init__(
+        self,
+        dims: Dims,
+        values: Sequence[Values],
+        known: Iterable[Size],
+        fixed: Collection[int] = (),
+    ) -> None:
         self.values = tuple(values)
+        self.fixed = frozenset(fixed)
         given = [*dims, *known]
         symbols = {s for d in given for s in d.symbols} or {s for v in values for s in v}
         given = [*map(size, sorted(symbols)), *given, *(f for d in dims for f in factors(d))]

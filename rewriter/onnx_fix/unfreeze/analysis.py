@@ -80,6 +80,8 @@ class Analysis:
     restrictions: list[Equation] = field(default_factory=list)
     sizes: tuple[Size, ...] = ()
     """The sizes that occur in the model, and those near them."""
+    fixed: frozenset[int] = frozenset()
+    """The sizes that are always these numbers."""
 
     @property
     def solver(self) -> Solver:
@@ -217,12 +219,21 @@ class _Finish:
         """The analysis as a whole."""
         words = self._words()
         found = Analysis(self.propagation, sizes=tuple(w for same in words.values() for w in same))
+        found.fixed = self._fixed()
         self._questions(found)
         self._demands(found)
         self._places(found)
         if len(self.at) == 1 and not self.constants:
             self._suspects(found)
         return found
+
+    def _fixed(self) -> frozenset[int]:
+        """The numbers of all dims that are numbers."""
+        propagation = self.propagation
+        shapes = [*propagation.shapes.values(), *propagation.dims.values()]
+        seen = {d for shape in shapes for d in shape or ()}
+        numbers = {self._solver.now(d).number for d in seen}
+        return frozenset(n for n in numbers if n is not None)
 
     def _questions(self, found: Analysis) -> None:
         words = self._words()
@@ -355,7 +366,7 @@ class _Finish:
 
     def _suspects(self, found: Analysis) -> None:
         """With one export, ask of every stored number that was a size."""
-        for each in suspects(self.propagation, self.at[0], found.sizes):
+        for each in suspects(self.propagation, self.at[0], found.sizes, found.fixed):
             if isinstance(each.made, Recipe):
                 dims = tuple(size(n) for n in each.array.shape)
                 why = "its value"

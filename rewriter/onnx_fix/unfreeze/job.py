@@ -173,7 +173,7 @@ def _recipes(found: Analysis, at: Sequence[Mapping[str, int]]) -> dict[tuple[int
             known[key] = all_of(said, table.arrays[0])
         elif key not in known:
             samples = [Sample(a, dict(v)) for a, v in zip(table.arrays, at, strict=False)]
-            known[key] = recognise(table.dims, samples, known=found.sizes)
+            known[key] = recognise(table.dims, samples, known=found.sizes, fixed=found.fixed)
             known[key] = _doubted(known[key], len(at))
         recipe = known[key]
         if isinstance(recipe, Unknown):

@@ -7,7 +7,7 @@ number that was a size, or a common function of one, is looked at.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,11 +64,14 @@ class Suspect:
 
 
 def suspects(
-    propagation: Propagation, at: Mapping[str, int], words: Iterable[Size]
+    propagation: Propagation,
+    at: Mapping[str, int],
+    words: Iterable[Size],
+    fixed: Collection[int] = (),
 ) -> Iterator[Suspect]:
     """The constants that hold a number that a size was at the export, or a function of it."""
     known = [w for w in words if w.number is None]
-    telling = _numbers(known, at)
+    telling, pairs = _numbers(known, at)
     found: dict[str, Recipe | Unknown | None] = {}
     for node, index, tensor in _constants(propagation):
         array = propagation.model.value_if_there(tensor, limit=_MOST)
@@ -81,7 +84,7 @@ def suspects(
                 yield Suspect(node, index, name, array, all_of(said, array))
             continue
         if name not in found:
-            found[name] = _looked_at(array, at, known, telling)
+            found[name] = _looked_at(array, at, known, (telling, pairs), fixed)
         made = found[name]
         if made is not None:
             yield Suspect(node, index, name, array, made)
@@ -126,12 +129,17 @@ def _picks_from_fixed(propagation: Propagation, node: gs.Node, index: int) -> bo
     return propagation.solver.now(shape[axis]).number is not None if shape else True
 
 
-def _numbers(known: Iterable[Size], at: Mapping[str, int]) -> NDArray[np.float64]:
-    """What sizes were, and common functions of them."""
+def _numbers(
+    known: Iterable[Size], at: Mapping[str, int]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What sizes were and common functions of them, and differences of their logarithms."""
     near = {size_at for w in known for size_at in _near(w, at)}
     sizes = np.asarray(sorted(n for n in near if n > 1), np.float64)
-    parts = (sizes, 1 / sizes, np.sqrt(sizes), 1 / np.sqrt(sizes), np.log(sizes))
-    return np.unique(np.concatenate(parts)) if sizes.size else sizes
+    logs = np.log(sizes)
+    roots = np.sqrt(sizes)
+    parts = (sizes, 1 / sizes, roots, 1 / roots, logs, 2 / sizes, sizes / 2)
+    apart = np.unique(np.abs(logs[:, None] - logs[None]))
+    return np.unique(np.concatenate(parts)), apart[apart > 0]
 
 
 def _near(word: Size, at: Mapping[str, int]) -> Iterator[int]:
@@ -146,21 +154,32 @@ def _looked_at(
     array: NDArray[np.generic],
     at: Mapping[str, int],
     known: list[Size],
-    telling: NDArray[np.float64],
+    telling: tuple[NDArray[np.float64], NDArray[np.float64]],
+    fixed: Collection[int],
 ) -> Recipe | Unknown | None:
     distinct = np.unique(np.abs(array.astype(np.float64)))
-    if distinct.size > _DISTINCT or not telling.size:
+    if distinct.size > _DISTINCT:
         return None
-    place = np.searchsorted(telling, distinct)
-    last = telling.size - 1
-    below, above = telling[(place - 1).clip(0, last)], telling[place.clip(0, last)]
-    nearest = np.minimum(np.abs(below - distinct), np.abs(above - distinct))
-    if not (nearest <= 1e-3 * distinct).any():
+    tight = 1e-5 if array.dtype.itemsize > 2 else 1e-2
+    single, pairs = telling
+    if not (_close(distinct, single, 1e-3) or _close(distinct, pairs, tight)):
         return None
-    made = recognise([size(n) for n in array.shape], [Sample(array, dict(at))], known=known)
+    dims = [size(n) for n in array.shape]
+    made = recognise(dims, [Sample(array, dict(at))], known=known, fixed=fixed)
     if isinstance(made, Unknown):
         return made if "constant or" in made.reason or "may be" in made.reason else None
     return made if depends(made.expression) else None
+
+
+def _close(numbers: NDArray[np.float64], telling: NDArray[np.float64], relative: float) -> bool:
+    """Whether one of the numbers is about one of the others, which are sorted."""
+    if not telling.size:
+        return False
+    place = np.searchsorted(telling, numbers)
+    last = telling.size - 1
+    below, above = telling[(place - 1).clip(0, last)], telling[place.clip(0, last)]
+    nearest = np.minimum(np.abs(below - numbers), np.abs(above - numbers))
+    return bool((nearest <= relative * numbers).any())
 
 
 def all_of(value: Size, array: NDArray[np.generic]) -> Recipe:

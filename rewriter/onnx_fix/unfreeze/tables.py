@@ -6,7 +6,7 @@ sizes, there is none, and the reason says what to export. Nothing is guessed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from math import prod
 
 import numpy as np
@@ -46,19 +46,24 @@ _TRIES = 1000
 
 
 def recognise(
-    dims: Sequence[SizeLike], samples: Sequence[Sample], *, known: Sequence[SizeLike] = ()
+    dims: Sequence[SizeLike],
+    samples: Sequence[Sample],
+    *,
+    known: Sequence[SizeLike] = (),
+    fixed: Collection[int] = (),
 ) -> Recipe | Unknown:
     """How a tensor with these sizes is made, from its value in one or more exports.
 
     ``known`` are sizes that occur in the model. A number of the table that equals one of them may
-    come from it, and an axis may be made of several.
+    come from it, and an axis may be made of several. ``fixed`` are sizes of the model that are
+    always these numbers: with one sample, a number made of an equal one is not certain.
     """
     shape = tuple(map(size, dims))
     wrong = _mismatch(shape, samples)
     if wrong:
         return Unknown(wrong)
     block = Block(shape, tuple(s.array for s in samples), tuple(s.values for s in samples))
-    study = Study(shape, block.values, map(size, known))
+    study = Study(shape, block.values, map(size, known), fixed)
     dtype = int(helper.np_dtype_to_tensor_dtype(samples[0].array.dtype))
     try:
         found = _fit(study, block, dtype, 0)
