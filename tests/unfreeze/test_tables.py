@@ -272,7 +272,7 @@ def test_shifted_windows(at: Sequence[Values]) -> None:
     ],
 )
 def test_functions_of_a_size(make: Callable[[int], float]) -> None:
-    recipe = study("", lambda n, **_: f32(make(n)), ONE, ["n + 40"])
+    recipe = study("", lambda n, **_: f32(make(n)), TWO, ["n + 40"])
     assert isinstance(recipe, Recipe), recipe
     for values in OTHERS:
         for have in (recipe.make(values), emitted(recipe, values)):
@@ -330,11 +330,18 @@ def test_a_logarithm_that_people_write(value: float, known: list[str]) -> None:
         assert "may be a constant" in made.reason
 
 
-def test_a_scale_that_a_constant_dim_gives_too() -> None:
-    array = np.full((48, 48), 1 / np.sqrt(48), np.float32)
+def test_a_number_that_a_constant_dim_gives_too() -> None:
     sizes = [parse_size("n"), parse_size("n")]
-    assert isinstance(recognise(sizes, [Sample(array, {"n": 48})]), Recipe)
-    made = recognise(sizes, [Sample(array, {"n": 48})], fixed=[48])
+    logarithms = [Sample(np.full((47, 47), np.log(np.float32(47)), np.float32), {"n": 47})]
+    assert isinstance(recognise(sizes, logarithms), Recipe)
+    made = recognise(sizes, logarithms, fixed=[47])
+    assert isinstance(made, Unknown) and "may be a constant" in made.reason
+
+
+@pytest.mark.parametrize("make", [np.sqrt, lambda s: 1 / s, lambda s: 1 / np.sqrt(s)])
+def test_a_scale_of_one_export_is_not_certain(make: Callable[[Array], Array]) -> None:
+    value = np.full((48, 48), make(np.asarray(48, np.float32)), np.float32)
+    made = recognise([parse_size("n")] * 2, [Sample(value, {"n": 48})])
     assert isinstance(made, Unknown) and "may be a constant" in made.reason
 
 

@@ -22,6 +22,17 @@ from onnx_fix.symbolic.solver import Hints, Solver
 from onnx_fix.symbolic.step import ENDLESS, MOST, Shape, Step, Values, values_of
 from onnx_fix.symbolic.stored import may_be_table
 
+_TAKE_WEIGHTS = frozenset(
+    (
+        *("MatMul", "MatMulInteger", "MatMulNBits", "QLinearMatMul", "Gemm", "Einsum"),
+        *("Conv", "ConvTranspose", "ConvInteger", "QLinearConv", "DeformConv"),
+        *("RNN", "GRU", "LSTM", "PRelu", "Gather", "QuantizeLinear", "DequantizeLinear"),
+        *("LayerNormalization", "BatchNormalization", "GroupNormalization"),
+        *("InstanceNormalization", "RMSNormalization"),
+    )
+)
+"""Operators whose stored operands are weights, unless their numbers repeat themselves."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -75,6 +86,8 @@ class Propagation:
     have a meaning for each reader."""
     axes: dict[str, Size] = field(default_factory=dict)
     """Sizes of the axes that unknowns are positions on."""
+    parts: dict[str, Size] = field(default_factory=dict)
+    """Sizes of the axes of which unknowns may be a part: how many of the largest, what is added."""
     assumed: Mapping[str, Size] = field(default_factory=dict)
     """What the user says that numbers are, by place."""
     heard: set[str] = field(default_factory=set)
@@ -135,6 +148,10 @@ class Propagation:
             kept.append(self.opaque(tensor, axis) if wrong else found)
         return tuple(kept)
 
+    def nodes_of(self, op: str) -> list[gs.Node]:
+        """The nodes of one operator, in all scopes."""
+        return [n for s in self.model.scopes for n in s.graph.nodes if n.op == op]
+
     # -- what steps ask ---------------------------------------------------------------------------
 
     def shape(self, tensor: gs.Tensor, step: Step, index: int) -> Shape | None:
@@ -194,7 +211,8 @@ class Propagation:
         if len(numbers) < self.solver.exports:
             # The others have the same number there.
             numbers = (number,) * self.solver.exports
-        could_be = 1 < number < ENDLESS or len(set(numbers)) > 1
+        padded = number == 1 and place.node is not None and place.node.op == "Pad"
+        could_be = padded or 1 < number < ENDLESS or len(set(numbers)) > 1
         if not could_be:
             return size(number)
         unknown = self.solver.fresh(numbers)
@@ -241,7 +259,12 @@ class Propagation:
                 shape = array.shape
             others = self.others.get(key, ())
             large = any(isinstance(d, int) and d > 1 for d in shape)
-            weight = large and not others and not may_be_table(self.model, tensor)
+            weight = (
+                large
+                and not others
+                and step.node.op in _TAKE_WEIGHTS
+                and not may_be_table(self.model, tensor)
+            )
             dims = []
             for axis, number in enumerate(shape):
                 assert isinstance(number, int)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from onnx_fix.symbolic import Size, size
+from onnx_fix.symbolic.size import largest
 from onnx_fix.unfreeze._study import Block, Study, Unclear, same
 from onnx_fix.unfreeze.expressions import (
     Array,
@@ -75,7 +76,8 @@ def affine(study: Study, block: Block, dtype: int) -> Expression | None:
         if not np.array_equal(np.broadcast_to(total, array.shape), array):
             return None
         starts.append(start)
-    terms = [_table(study, starts, block.values, "the first number", [])]
+    lasts = [block.dims[k] - 1 for k in axes if block.dims[k].number is None]
+    terms = [_table(study, starts, block.values, "the first number", lasts)]
     for k in axes:
         after = prod(block.dims[k + 1 :], start=size(1))
         values = [block.values[number] for _, number in steps[k]]
@@ -205,7 +207,7 @@ def _normalised(block: Block, position: Index, dtype: int) -> Iterator[Expressio
         i = cast(position, work)
         one = literal(1, work)
         for below in (length, length - 1):
-            d = cast(Number(below), work)
+            d = cast(Number(largest(below, 1)), work)
             bases = [
                 call("Div", i, d),
                 call("Div", call("Add", i, literal(0.5, work)), d),
@@ -230,12 +232,13 @@ def _normalised(block: Block, position: Index, dtype: int) -> Iterator[Expressio
 
 def _linspace(position: Index, start: float, end: float, work: int) -> Expression:
     """From both ends towards the middle, so that both ends are met."""
-    last = Number(position.length - 1)
+    # An axis of one element has the start, as in frameworks.
+    last = Number(largest(position.length - 1, 1))
     step = call("Div", literal(end - start, work), cast(last, work))
     up = call("Add", literal(start, work), call("Mul", step, cast(position, work)))
     back = cast(call("Sub", last, position), work)
     down = call("Sub", literal(end, work), call("Mul", step, back))
-    return call("Where", call("Less", position, Number(position.length // 2)), up, down)
+    return call("Where", call("Less", position, Number(largest(position.length // 2, 1))), up, down)
 
 
 def _may_be_normalised(block: Block, axis: int) -> bool:

@@ -12,8 +12,8 @@ from itertools import combinations
 import numpy as np
 from onnx import TensorProto
 
-from onnx_fix.symbolic import Size
-from onnx_fix.unfreeze._study import Study, Unclear, same
+from onnx_fix.symbolic import Size, size
+from onnx_fix.unfreeze._study import SMALL, Study, Unclear, same
 from onnx_fix.unfreeze.expressions import (
     Array,
     Call,
@@ -53,6 +53,8 @@ def number_in(
         return literal(scalars[0]) if constant else None
     if all(w == np.rint(w) and abs(w) < 1 << 53 for w in wide):
         known = study.number([int(w) for w in wide], values, "a number")
+        if known is not None and known.number is not None and constant:
+            _plain(study, wide, values, dtype)
         if known is not None:
             return literal(scalars[0]) if known.number is not None else cast(Number(known), dtype)
     if scalars[0].dtype.kind in "iu":
@@ -68,6 +70,19 @@ def number_in(
     if constant and not made:
         return literal(scalars[0])
     return study.settled(made, exact=False)
+
+
+def _plain(study: Study, wide: Sequence[float], values: Sequence[Values], dtype: int) -> None:
+    """Raise where a whole number may be half of a size, or the root of one."""
+    if dtype not in (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16):
+        return
+    (value,) = set(wide)
+    sizes = map(size, sorted(study.symbols)) if abs(value) <= SMALL else study.known
+    for known in sizes if abs(value) > 1 else ():
+        numbers = [known.at(v) for v in values]
+        for what, fits in (("half of", abs(value) * 2), ("the root of", value**2)):
+            if min(numbers) > 1 and all(fits == n for n in numbers):
+                raise Unclear(f"a number is {value:g}, which may be a constant or {what} {known}")
 
 
 def is_exact(expression: Expression) -> bool:
@@ -145,7 +160,11 @@ def _certain(
         return False
     for expression in made:
         numbers = sorted({n.at(values) for n in _numbers(expression)})
-        if any(n in fixed for n in numbers):
+        if not _has_log(expression) or any(n in fixed for n in numbers):
+            return False
+        if len(numbers) == 1 and (
+            numbers[0] <= _PLAIN // 4 or numbers[0] % 10 == 0 or numbers[0].bit_count() == 1
+        ):
             return False
         if len(numbers) == 2:
             ratio = Fraction(*numbers)
@@ -160,6 +179,12 @@ def _numbers(expression: Expression) -> Iterator[Size]:
         yield expression.value
     for child in children(expression):
         yield from _numbers(child)
+
+
+def _has_log(expression: Expression) -> bool:
+    if isinstance(expression, Call) and expression.op == "Log":
+        return True
+    return any(map(_has_log, children(expression)))
 
 
 def _short(ratio: Fraction) -> bool:

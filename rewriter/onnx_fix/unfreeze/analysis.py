@@ -15,6 +15,7 @@ from onnx_fix.symbolic.propagate import Place, Propagation
 from onnx_fix.symbolic.size import Size, size
 from onnx_fix.symbolic.solver import Equation, Hints, Solver, vocabulary
 from onnx_fix.symbolic.step import Shape, Values
+from onnx_fix.unfreeze._study import SMALL
 from onnx_fix.unfreeze.learn import learn
 from onnx_fix.unfreeze.suspects import suspects
 from onnx_fix.unfreeze.tables import Recipe
@@ -192,6 +193,8 @@ class _Finish:
         fitting = words.get(numbers, [])
         if len(set(numbers)) == 1:
             axis = self.propagation.axes.get(name)
+            if self._parts(name, numbers):
+                return False
             if len(numbers) > 1:
                 return self._pin(name, f"the same in all {len(numbers)} exports")
             if not fitting:
@@ -205,6 +208,30 @@ class _Finish:
             return False
         self._solver.decide(name, learned.size, f"its numbers in {len(numbers)} exports")
         return True
+
+    def _parts(self, name: str, numbers: Hints) -> list[Size]:
+        """Parts of dims that were these numbers, where such a part is a likely thing to stand.
+
+        With one export: of the axis that the number counts on. With several, all of which have the
+        same number, of every symbol: a third of 13 and of 12 is 4.
+        """
+        axes, parts = self.propagation.axes.get(name), self.propagation.parts.get(name)
+        several, number = len(numbers) > 1, numbers[0] or 0
+        node = self.propagation.places[name].node
+        pads = node is not None and node.op == "Pad"
+        bases = [self._solver.now(d) for d in (axes, parts) if d is not None]
+        if several:
+            bases += [size(s) for s in self.propagation.dynamic.values()]
+        found = []
+        for base in dict.fromkeys(bases):
+            if base.number is not None or self._solver.unknowns(base):
+                continue
+            near = () if several else _near_parts(base, axes is not None)
+            made = _parts_of(base) if number > SMALL or not several else ()
+            for part in (*made, *near, *(_missing(base) if pads else ())):
+                if part.number is None and self._solver.all_hints(part) == numbers:
+                    found.append(part)
+        return list(dict.fromkeys(found))
 
     def _pin(self, name: str, why: str) -> bool:
         number = self._solver.hints[name][0]
@@ -222,7 +249,10 @@ class _Finish:
         found.fixed = self._fixed()
         self._questions(found)
         self._demands(found)
+        self._negative(found)
         self._places(found)
+        if not self.constants:
+            self._pads(found)
         if len(self.at) == 1 and not self.constants:
             self._suspects(found)
         return found
@@ -237,14 +267,17 @@ class _Finish:
 
     def _questions(self, found: Analysis) -> None:
         words = self._words()
-        groups: dict[tuple[str, Hints], list[str]] = {}
+        groups: dict[tuple[str, Hints], list[tuple[str, str]]] = {}
         for name, place in self._undecided():
             if place.node is None:
                 continue
             key = (node_label(place.node), self._solver.hints[name])
-            groups.setdefault(key, []).append(str(place))
-        for (reader, numbers), places in groups.items():
+            groups.setdefault(key, []).append((str(place), name))
+        for (reader, numbers), found_here in groups.items():
+            places = [place for place, _ in found_here]
+            parts = self._parts(found_here[0][1], numbers) if None not in numbers else []
             candidates = tuple(str(w) for w in words.get(numbers, []))
+            candidates = tuple(dict.fromkeys((*candidates, *(str(part) for part in parts))))
             if not candidates and None not in numbers and len(set(numbers)) > 1:
                 values = [n for n in numbers if n is not None]
                 candidates = tuple(str(c) for c in learn(values, self.at).candidates[:4])
@@ -252,6 +285,13 @@ class _Finish:
             found.questions.append(Question(unique, reader, numbers, candidates))
 
     def _demands(self, found: Analysis) -> None:
+        for equation in self._solver.open:
+            left, right = self._solver.now(equation.left), self._solver.now(equation.right)
+            if not self._solver.agrees(left, right):
+                found.obstacles.append(
+                    f"node '{equation.where}' needs {left} and {right} to be equal, which they "
+                    "were not in every export"
+                )
         seen = set()
         for equation in self._solver.demands:
             left, right = self._solver.now(equation.left), self._solver.now(equation.right)
@@ -272,6 +312,42 @@ class _Finish:
                 )
             else:
                 found.restrictions.append(Equation(left, right, equation.where))
+
+    def _negative(self, found: Analysis) -> None:
+        """Refuse lengths that would be less than 0: the exports were at sizes too much alike."""
+        far = {
+            symbol: max(10 * n for at in self.at if (n := at.get(symbol)) is not None)
+            for symbol in self.propagation.dynamic.values()
+            if any(symbol in at for at in self.at)
+        }
+        for name, place in self.propagation.places.items():
+            value = self._solver.now(size(name))
+            if value.number is not None or not value.symbols <= far.keys():
+                continue
+            if place.node is not None and place.node.op != "Slice" and value.at(far) < 0:
+                found.obstacles.append(
+                    f"{place}, read by {node_label(place.node)}, would have to be {value}, which "
+                    "is less than 0 at large sizes; export at sizes that are further apart"
+                )
+
+    def _pads(self, found: Analysis) -> None:
+        """Ask of a Pad that adds nothing: who writes one, unless it makes some sizes round?"""
+        propagation = self.propagation
+        for (key, index), values in propagation.reads.items():
+            node = next((n for n in propagation.nodes_of("Pad") if id(n) == key), None)
+            if node is None or index != 1 or values is None or any(v != 0 for v in values):
+                continue
+            tensor = str(node.inputs[index].name)
+            if any(place.startswith(f"{tensor}[") for place in propagation.heard):
+                continue
+            data = propagation.shapes.get(id(node.inputs[0]))
+            open_ = [k for k, d in enumerate(data or ()) if self._solver.now(d).number is None]
+            if open_ and data is not None:
+                dim = self._solver.now(data[open_[0]])
+                found.puzzles.append(
+                    f"{tensor}[{open_[0]}], read by {node_label(node)}: a number is 0, which may "
+                    f"be a constant or what {dim} lacks to be round"
+                )
 
     def _culprit(self, where: str, free: Size) -> str:
         """What may hold a size to its number: an input dim, or a stored tensor at the node."""
@@ -397,6 +473,33 @@ class _Finish:
                         f"dim {place.element} of input '{place.tensor}' has to be {now}: add "
                         f"--dynamic {place.tensor}:{place.element}={now}"
                     )
+
+
+_PARTS = (2, 3, 4, 5, 6, 7, 8)
+_SHORT_OF = 4
+_ROUND = (2, 4, 7, 8, 14, 16, 32, 64)
+
+
+def _parts_of(dim: Size) -> Iterator[Size]:
+    """A half of a dim, a third, and so on."""
+    yield from (dim // divisor for divisor in _PARTS)
+
+
+def _near_parts(dim: Size, position: bool) -> Iterator[Size]:
+    """Other parts of a dim, and where it ends but for a few."""
+    yield from ((dim + divisor - 1) // divisor for divisor in _PARTS)
+    yield from (dim // divisor for divisor in (10, 12, 16, 32))
+    for top, below in ((2, 3), (3, 4), (3, 5), (2, 5), (4, 5), (3, 2), (2, 1), (9, 10)):
+        yield dim * top // below
+    if position:
+        yield from (dim - less for less in range(1, _SHORT_OF + 1))
+
+
+def _missing(dim: Size) -> Iterator[Size]:
+    """What a dim lacks to be round, and halves of that."""
+    for divisor in _ROUND:
+        added = -(-dim // divisor) * divisor - dim
+        yield from (added, added // 2, added - added // 2)
 
 
 def _near(symbols: Iterable[str]) -> Iterator[Size]:
