@@ -279,6 +279,8 @@ def _ones(p: Program) -> None:
 
 def _transpose(p: Program) -> None:
     t = p.tensor()
+    if not t.dims:
+        return
     order, left = [], list(range(len(t.dims)))
     while left:
         order.append(left.pop(p.pick(len(left))))
@@ -312,7 +314,7 @@ def _attention(p: Program) -> None:
 def _table(p: Program) -> None:
     """A baked table beside a tensor."""
     t = p.tensor()
-    axes = [k for k, d in enumerate(t.dims) if d.number is None]
+    axes = [k for k, d in enumerate(t.dims) if d.symbols - {"b"}]
     if not axes:
         return
     k = p.one_of(axes)
@@ -423,6 +425,8 @@ def _gather(p: Program) -> None:
         return
     k = p.pick(len(t.dims))
     n = t.dims[k]
+    if n == "b":
+        return
     rest = t.dims[:k], t.dims[k + 1 :]
     way = p.pick(5)
     if way == 0:

@@ -93,7 +93,20 @@ def affine(study: Study, block: Block, dtype: int) -> Expression | None:
         if term is None or (total_expression is not None and _is(term, 0)):
             continue
         total_expression = term if total_expression is None else call("Add", total_expression, term)
-    return None if total_expression is None else cast(total_expression, dtype)
+    if total_expression is None:
+        return None
+    if _is_float(block) and len(axes) == 1:
+        # -1, 0, 1 may be from -1 to 1 in three steps.
+        k = axes[0]
+        lengths = {block.dims[k].at(v) for v in block.values}
+        if len(lengths) == 1 and any(
+            map(block.is_made_by, _normalised(block, index(block, k), dtype))
+        ):
+            raise Unclear(
+                f"its numbers may be divided by {block.dims[k]}, or not; another export at another "
+                "size would tell"
+            )
+    return cast(total_expression, dtype)
 
 
 def _corner(array: Ints, axes: Sequence[int], next_along: int | None = None) -> Ints:

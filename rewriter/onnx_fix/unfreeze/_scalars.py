@@ -28,7 +28,7 @@ from onnx_fix.unfreeze.expressions import (
 )
 
 _INEXACT = ("Log", "Exp", "Sin", "Cos")
-_MOST_SIZES = 200
+_MOST_SIZES = 80
 """Of how many sizes the quotients are looked at."""
 _PLAIN = 64
 """Quotients ``p/q`` of two sizes with ``p*q`` up to this one are such as people write."""
@@ -193,6 +193,7 @@ def _short(ratio: Fraction) -> bool:
 
 def _sizes(study: Study) -> list[Size]:
     found = [*study.known, *(s + d for s in study.known for d in (-1, 1))]
+    found += [s * 2 for s in study.known[:12]]
     found += [a + b for a, b in combinations(study.known[:12], 2)]
     return [s for s in dict.fromkeys(found) if s.number is None]
 

@@ -140,6 +140,8 @@ class _Finish:
     at: Sequence[Mapping[str, int]]
     constants: bool
     allowed: Mapping[str, tuple[int, int]]
+    _there: set[Size] = field(default_factory=set)
+    """The sizes of tensors."""
 
     @property
     def _solver(self) -> Solver:
@@ -154,9 +156,10 @@ class _Finish:
         busy = True
         while busy:
             busy = False
-            words = self._words()
+            words, open_ = self._words(), self._open_numbers()
             for name, place in self._undecided():
-                if name not in self._solver.known and self._by_value(name, place, words):
+                known = name in self._solver.known
+                if not known and self._by_value(name, place, words, open_):
                     busy = True
             self._solver.solve()
         if self.constants:
@@ -177,6 +180,7 @@ class _Finish:
             seen.update(solver.now(d) for d in shape or ())
         plain = {d for d in seen if not solver.unknowns(d)}
         plain.update(size(name) for name in self.propagation.dynamic.values())
+        self._there = set(plain)
         found: dict[Hints, list[Size]] = {}
         plain.update(_near(self.propagation.dynamic.values()))
         for word in sorted(vocabulary(plain), key=lambda w: (len(str(w)), str(w))):
@@ -185,7 +189,45 @@ class _Finish:
                 found.setdefault(numbers, []).append(word)
         return found
 
-    def _by_value(self, name: str, place: Place, words: Mapping[Hints, list[Size]]) -> bool:
+    def _open_numbers(self) -> frozenset[Hints]:
+        """The numbers of sizes that are not decided, and may yet come of a symbol."""
+        solver = self._solver
+        found: set[Hints] = set()
+        for name, _ in self._undecided():
+            numbers = solver.hints[name]
+            if None not in numbers and len(set(numbers)) == 1 and self._parts(name, numbers):
+                found.add(numbers)
+        for shape in self.propagation.shapes.values():
+            for d in shape or ():
+                now = solver.now(d)
+                unknown = solver.unknowns(now)
+                if len(now.symbols) > len(unknown) > 0:
+                    found.add(solver.all_hints(now))
+        found |= self._multiples(found)
+        return frozenset(found)
+
+    def _multiples(self, found: set[Hints]) -> set[Hints]:
+        """Numbers in equations with an undecided one that they are a multiple of."""
+        solver, words, more = self._solver, self._words(), set()
+        for equation in solver.open:
+            names = solver.unknowns(solver.now(equation.left) - solver.now(equation.right))
+            numbers = [solver.hints[name] for name in names]
+            for some in numbers:
+                if None in some or not (some in words or some in found):
+                    continue
+                for other in numbers:
+                    pairs = list(zip(other, some, strict=True))
+                    if other != some and all(a and b and b > 1 and a % b == 0 for a, b in pairs):
+                        more.add(other)
+        return more
+
+    def _by_value(
+        self,
+        name: str,
+        place: Place,
+        words: Mapping[Hints, list[Size]],
+        open_: frozenset[Hints] = frozenset(),
+    ) -> bool:
         """Whether the number of an unknown leaves one explanation."""
         numbers = self._solver.hints[name]
         if None in numbers:
@@ -193,7 +235,7 @@ class _Finish:
         fitting = words.get(numbers, [])
         if len(set(numbers)) == 1:
             axis = self.propagation.axes.get(name)
-            if self._parts(name, numbers):
+            if numbers in open_ or self._parts(name, numbers) or self._factors(name):
                 return False
             if len(numbers) > 1:
                 return self._pin(name, f"the same in all {len(numbers)} exports")
@@ -203,7 +245,14 @@ class _Finish:
                 return self._pin(name, "a position on an axis of constant size")
             return False
         values = [n for n in numbers if n is not None]
-        learned = learn(values, self.at, preferred=fitting, allowed=self.allowed)
+        # A size that stands in the model goes before other parts of the same dims.
+        there = [w for w in fitting if w in self._there]
+        parts = self._parts(name, numbers)
+        preferred = [
+            *fitting,
+            *(p for p in parts if not any(p.symbols <= w.symbols for w in there)),
+        ]
+        learned = learn(values, self.at, preferred=preferred, allowed=self.allowed)
         if learned.size is None:
             return False
         self._solver.decide(name, learned.size, f"its numbers in {len(numbers)} exports")
@@ -215,23 +264,32 @@ class _Finish:
         With one export: of the axis that the number counts on. With several, all of which have the
         same number, of every symbol: a third of 13 and of 12 is 4.
         """
-        axes, parts = self.propagation.axes.get(name), self.propagation.parts.get(name)
-        several, number = len(numbers) > 1, numbers[0] or 0
-        node = self.propagation.places[name].node
-        pads = node is not None and node.op == "Pad"
-        bases = [self._solver.now(d) for d in (axes, parts) if d is not None]
+        several, number = len(numbers) > 1, max(n or 0 for n in numbers)
+        places = [p for k, p in self.propagation.places.items() if self._is(k, name)]
+        pads = any(p.node is not None and p.node.op == "Pad" for p in places)
+        axes = [d for k, d in self.propagation.axes.items() if self._is(k, name)]
+        parts = [d for k, d in self.propagation.parts.items() if self._is(k, name)]
+        bases = [self._solver.now(d) for d in (*axes, *parts)]
         if several:
             bases += [size(s) for s in self.propagation.dynamic.values()]
         found = []
         for base in dict.fromkeys(bases):
             if base.number is not None or self._solver.unknowns(base):
                 continue
-            near = () if several else _near_parts(base, axes is not None)
+            near = () if several else _near_parts(base, bool(axes))
             made = _parts_of(base) if number > SMALL or not several else ()
             for part in (*made, *near, *(_missing(base) if pads else ())):
                 if part.number is None and self._solver.all_hints(part) == numbers:
                     found.append(part)
         return list(dict.fromkeys(found))
+
+    def _factors(self, name: str) -> list[Size]:
+        """The sizes with a symbol that an unknown may be as a factor of a known product."""
+        return [s for s in self._solver.options(name) if s.number is None]
+
+    def _is(self, unknown: str, name: str) -> bool:
+        """Whether what is known makes one unknown another."""
+        return self._solver.now(size(unknown)).symbol == name
 
     def _pin(self, name: str, why: str) -> bool:
         number = self._solver.hints[name][0]
@@ -249,7 +307,7 @@ class _Finish:
         found.fixed = self._fixed()
         self._questions(found)
         self._demands(found)
-        self._negative(found)
+        self._lengths(found)
         self._places(found)
         if not self.constants:
             self._pads(found)
@@ -275,7 +333,9 @@ class _Finish:
             groups.setdefault(key, []).append((str(place), name))
         for (reader, numbers), found_here in groups.items():
             places = [place for place, _ in found_here]
-            parts = self._parts(found_here[0][1], numbers) if None not in numbers else []
+            known = None not in numbers
+            first = found_here[0][1]
+            parts = [*self._parts(first, numbers), *self._factors(first)] if known else []
             candidates = tuple(str(w) for w in words.get(numbers, []))
             candidates = tuple(dict.fromkeys((*candidates, *(str(part) for part in parts))))
             if not candidates and None not in numbers and len(set(numbers)) > 1:
@@ -313,8 +373,8 @@ class _Finish:
             else:
                 found.restrictions.append(Equation(left, right, equation.where))
 
-    def _negative(self, found: Analysis) -> None:
-        """Refuse lengths that would be less than 0: the exports were at sizes too much alike."""
+    def _lengths(self, found: Analysis) -> None:
+        """Refuse lengths that would be less than 0, and ask of those that are not decided."""
         far = {
             symbol: max(10 * n for at in self.at if (n := at.get(symbol)) is not None)
             for symbol in self.propagation.dynamic.values()
@@ -322,6 +382,13 @@ class _Finish:
         }
         for name, place in self.propagation.places.items():
             value = self._solver.now(size(name))
+            open_ = set(self._solver.unknowns(value))
+            if open_ and value.symbols - open_ and place.node is not None:
+                given = ", ".join(sorted(value.symbols - open_))
+                found.puzzles.append(
+                    f"{place}, read by {node_label(place.node)}: a number that was "
+                    f"{self._solver.hint(value)} and may be made of {given}"
+                )
             if value.number is not None or not value.symbols <= far.keys():
                 continue
             if place.node is not None and place.node.op != "Slice" and value.at(far) < 0:

@@ -32,6 +32,9 @@ _MOST = 4096
 _DISTINCT = 16
 """Tables of more different numbers are no numbers of sizes."""
 
+_SEVERAL = ("constant or", "may be", "several rules fit", "not certain")
+"""What reasons say where there is more than one rule."""
+
 _STEERS: Mapping[str, tuple[int, ...]] = {
     "Pow": (1,),
     "Squeeze": (1,),
@@ -147,7 +150,7 @@ def _near(word: Size, at: Mapping[str, int]) -> Iterator[int]:
         number = word.at(at)
     except (KeyError, ZeroDivisionError):
         return
-    yield from (number - 1, number, number + 1)
+    yield from (number - 1, number, number + 1, number * 2)
 
 
 def _looked_at(
@@ -167,7 +170,7 @@ def _looked_at(
     dims = [size(n) for n in array.shape]
     made = recognise(dims, [Sample(array, dict(at))], known=known, fixed=fixed)
     if isinstance(made, Unknown):
-        return made if "constant or" in made.reason or "may be" in made.reason else None
+        return made if any(words in made.reason for words in _SEVERAL) else None
     return made if depends(made.expression) else None
 
 

@@ -17,6 +17,7 @@ from onnx_fix.symbolic import Size, SizeLike, size
 from onnx_fix.unfreeze._rules import affine, distance, mask, ramp
 from onnx_fix.unfreeze._scalars import is_exact, number_in
 from onnx_fix.unfreeze._study import Block, Sample, Study, Unclear, first, same
+from onnx_fix.unfreeze._waves import waves
 from onnx_fix.unfreeze.emit_sizes import factors
 from onnx_fix.unfreeze.expressions import (
     Expression,
@@ -124,6 +125,10 @@ def _fit(study: Study, block: Block, dtype: int, depth: int) -> Expression | Non
         found = rule(study, block, dtype)
         if found is not None and block.is_made_by(found):
             return found
+    # Sines and cosines are another in the last bit by runtime.
+    turned = waves(study, block, dtype)
+    if turned is not None:
+        return turned
     return (
         _with_edges(study, block, dtype, depth, symbolic)
         or _channels(study, block, dtype, depth, varying)
