@@ -32,6 +32,9 @@ _MOST_SIZES = 80
 """Of how many sizes the quotients are looked at."""
 _PLAIN = 64
 """Quotients ``p/q`` of two sizes with ``p*q`` up to this one are such as people write."""
+_LOGARITHMS = (2.8, 8.3)
+"""Between which numbers the logarithm of a whole one is telling."""
+_SAME = 2.0**-23
 _ULPS = 4
 """By how many last bits of its terms a difference of logarithms may be off."""
 
@@ -67,6 +70,8 @@ def number_in(
     made = [expression for _, expression in sorted(fitting, key=lambda pair: pair[0])]
     if constant and made and not _certain(made, wide[0], study.fixed, values[0]):
         raise Unclear(f"a number is {wide[0]:.9g}, which may be a constant or {made[0]}")
+    if constant and not made and len(values) == 1 and (whole := logarithm_of(wide[0])):
+        raise Unclear(f"a number is {wide[0]:.9g}, which may be a constant or the log of {whole}")
     if constant and not made:
         return literal(scalars[0])
     return study.settled(made, exact=False)
@@ -179,6 +184,14 @@ def _numbers(expression: Expression) -> Iterator[Size]:
         yield expression.value
     for child in children(expression):
         yield from _numbers(child)
+
+
+def logarithm_of(value: float) -> int:
+    """The whole number that a number is the logarithm of but for the sign; 0 where it is none."""
+    if not _LOGARITHMS[0] < abs(value) < _LOGARITHMS[1]:
+        return 0
+    whole = round(np.exp(abs(value)))
+    return whole if abs(np.log(whole) - abs(value)) < _SAME * abs(value) else 0
 
 
 def _has_log(expression: Expression) -> bool:

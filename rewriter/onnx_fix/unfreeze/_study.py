@@ -146,9 +146,12 @@ class Study:
         """
         candidates = [s for s in (*self.known, *more) if _fits(s, found, values)]
         candidates += [-s for s in self.known if _fits(-s, found, values)]
-        if not candidates:
-            near = (s + d for s in (*self.known, *more) for d in (-1, 1))
-            candidates = [s for s in near if _fits(s, found, values)]
+        near = [s + d for s in (*self.known, *more) for d in (-1, 1)]
+        there = [s.symbols for s in candidates]
+        if len(set(found)) > 1 or not candidates:
+            # A size that is there goes before one next to another of the same symbols.
+            close = [s for s in near if _fits(s, found, values)]
+            candidates += [s for s in close if not any(s.symbols <= w for w in there)]
         if len(set(found)) == 1:
             constant = found[0]
             several = [s for s in candidates if s in more or abs(constant) > SMALL]

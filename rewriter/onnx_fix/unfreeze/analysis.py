@@ -59,8 +59,13 @@ class Question:
     def __str__(self) -> str:
         shown = ", ".join(self.places[:3]) + (", ..." if len(self.places) > 3 else "")
         number = self.numbers[0]
-        either = " or ".join((*self.candidates[:4], f"always {number}"))
-        return f"{shown} ({number}, read by {self.reader}) may be {either}"
+        if len(set(self.numbers)) > 1:
+            number_shown = " and ".join(str(n) for n in self.numbers)
+            either = " or ".join(self.candidates[:4]) or "something that no rule gives"
+        else:
+            number_shown = str(number)
+            either = " or ".join((*self.candidates[:4], f"always {number}"))
+        return f"{shown} ({number_shown}, read by {self.reader}) may be {either}"
 
 
 @dataclass
@@ -161,6 +166,10 @@ class _Finish:
                 known = name in self._solver.known
                 if not known and self._by_value(name, place, words, open_):
                     busy = True
+                    made = self._solver.now(size(name))
+                    if made.number is None and made not in self._there:
+                        # Others are told from what is now a size of the model.
+                        break
             self._solver.solve()
         if self.constants:
             for name, _ in self._undecided():
@@ -252,6 +261,8 @@ class _Finish:
             *fitting,
             *(p for p in parts if not any(p.symbols <= w.symbols for w in there)),
         ]
+        if not fitting:
+            preferred += learn(values, self.at, allowed=self.allowed).candidates
         learned = learn(values, self.at, preferred=preferred, allowed=self.allowed)
         if learned.size is None:
             return False

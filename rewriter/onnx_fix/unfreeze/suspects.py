@@ -18,6 +18,7 @@ from onnx import helper
 from onnx_fix.scope import is_standard
 from onnx_fix.symbolic.propagate import Propagation
 from onnx_fix.symbolic.size import Size, size
+from onnx_fix.unfreeze._scalars import logarithm_of
 from onnx_fix.unfreeze.expressions import (
     Expression,
     Literal,
@@ -86,6 +87,11 @@ def suspects(
             if said.number is None:
                 yield Suspect(node, index, name, array, all_of(said, array))
             continue
+        last = _last(propagation, node, index, array)
+        if last is not None:
+            reason = f"a number is {last[0]}, which may be a constant or {last[1]}"
+            yield Suspect(node, index, name, array, Unknown(reason))
+            continue
         if name not in found:
             found[name] = _looked_at(array, at, known, (telling, pairs), fixed)
         made = found[name]
@@ -132,6 +138,22 @@ def _picks_from_fixed(propagation: Propagation, node: gs.Node, index: int) -> bo
     return propagation.solver.now(shape[axis]).number is not None if shape else True
 
 
+def _last(
+    propagation: Propagation, node: gs.Node, index: int, array: NDArray[np.generic]
+) -> tuple[int, Size] | None:
+    """An index of the last element along an axis, however small, and what it may be."""
+    if node.op != "Gather" or index != 1:
+        return None
+    shape = propagation.shapes.get(id(node.inputs[0]))
+    if not shape:
+        return None
+    dim = propagation.solver.now(shape[node.attrs.get("axis", 0)])
+    number = propagation.solver.hint(dim)
+    if dim.number is not None or number is None or number < 2 or array.size != 1:
+        return None
+    return (number - 1, dim - 1) if int(array.reshape(-1)[0]) == number - 1 else None
+
+
 def _numbers(
     known: Iterable[Size], at: Mapping[str, int]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -165,6 +187,8 @@ def _looked_at(
         return None
     tight = 1e-5 if array.dtype.itemsize > 2 else 1e-2
     single, pairs = telling
+    if any(map(logarithm_of, distinct.tolist())):
+        pairs = distinct
     if not (_close(distinct, single, 1e-3) or _close(distinct, pairs, tight)):
         return None
     dims = [size(n) for n in array.shape]
