@@ -425,7 +425,7 @@ def _gather(p: Program) -> None:
         return
     k = p.pick(len(t.dims))
     n = t.dims[k]
-    if n == "b":
+    if n.symbol == "b":
         return
     rest = t.dims[:k], t.dims[k + 1 :]
     way = p.pick(5)
@@ -514,7 +514,9 @@ def _pad(p: Program) -> None:
         return
     k = p.pick(len(t.dims))
     n = t.dims[k]
-    added = p.one_of([size(1), size(4), n, *([n // 2, (n + 3) // 4 * 4 - n] if n != "b" else [])])
+    added = p.one_of(
+        [size(1), size(4), n, *([n // 2, (n + 3) // 4 * 4 - n] if n.symbol != "b" else [])]
+    )
     pads = [size(0)] * (2 * len(t.dims))
     pads[k + p.pick(2) * len(t.dims)] = added
     dims = (*t.dims[:k], n + added, *t.dims[k + 1 :])

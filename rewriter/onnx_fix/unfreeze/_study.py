@@ -15,6 +15,8 @@ from onnx_fix.unfreeze.learn import learn
 SMALL = 2
 """Numbers up to this one are not taken for a size that happens to have the same value."""
 
+_PARTS = range(2, 9)
+
 
 class Unclear(Exception):
     """Several rules fit that differ at other sizes; the message says which."""
@@ -150,7 +152,9 @@ class Study:
         there = [s.symbols for s in candidates]
         if len(set(found)) > 1 or not candidates:
             # A size that is there goes before one next to another of the same symbols.
-            close = [s for s in near if _fits(s, found, values)]
+            parts = [size(s) // d for s in sorted(self.symbols) for d in _PARTS]
+            others = [*near, *parts] if len(set(found)) > 1 else near
+            close = [s for s in others if _fits(s, found, values)]
             candidates += [s for s in close if not any(s.symbols <= w for w in there)]
         if len(set(found)) == 1:
             constant = found[0]

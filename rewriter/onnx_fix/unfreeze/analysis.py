@@ -147,6 +147,10 @@ class _Finish:
     allowed: Mapping[str, tuple[int, int]]
     _there: set[Size] = field(default_factory=set)
     """The sizes of tensors."""
+    _hasty: set[Hints] = field(default_factory=set)
+    """Such numbers where nothing else is left to decide: only what stands in the model counts."""
+    _sums: set[Hints] = field(default_factory=set)
+    """The numbers of sizes of tensors that come of something that is not decided."""
 
     @property
     def _solver(self) -> Solver:
@@ -158,23 +162,33 @@ class _Finish:
             if place.kind == "declared":
                 self._pin(name, "declared as this number")
         self._solver.solve()
-        busy = True
-        while busy:
-            busy = False
-            words, open_ = self._words(), self._open_numbers()
-            for name, place in self._undecided():
-                known = name in self._solver.known
-                if not known and self._by_value(name, place, words, open_):
-                    busy = True
-                    made = self._solver.now(size(name))
-                    if made.number is None and made not in self._there:
-                        # Others are told from what is now a size of the model.
-                        break
-            self._solver.solve()
+        while self._round() or self._round(patient=False):
+            pass
         if self.constants:
             for name, _ in self._undecided():
-                self._pin(name, "taken for a constant, as asked")
+                if len(set(self._solver.hints[name])) == 1:
+                    self._pin(name, "taken for a constant, as asked")
             self._solver.solve()
+
+    def _round(self, patient: bool = True) -> bool:
+        """Whether something was decided by value.
+
+        One that is ``patient`` leaves numbers that a size may have been that is not decided.
+        """
+        busy = False
+        words, open_ = self._words(), self._open_numbers()
+        if not patient:
+            self._hasty, self._sums = self._sums, set()
+        for name, place in self._undecided():
+            known = name in self._solver.known
+            if not known and self._by_value(name, place, words, open_):
+                busy = True
+                made = self._solver.now(size(name))
+                if not patient or (made.number is None and made not in self._there):
+                    # Others are told from what is now a size of the model.
+                    break
+        self._solver.solve()
+        return busy
 
     def _undecided(self) -> Iterator[tuple[str, Place]]:
         for name, place in self.propagation.places.items():
@@ -202,6 +216,7 @@ class _Finish:
         """The numbers of sizes that are not decided, and may yet come of a symbol."""
         solver = self._solver
         found: set[Hints] = set()
+        self._sums, self._hasty = set(), set()
         for name, _ in self._undecided():
             numbers = solver.hints[name]
             if None not in numbers and len(set(numbers)) == 1 and self._parts(name, numbers):
@@ -210,6 +225,8 @@ class _Finish:
             for d in shape or ():
                 now = solver.now(d)
                 unknown = solver.unknowns(now)
+                if unknown and now.symbol is None:
+                    self._sums.add(solver.all_hints(now))
                 if len(now.symbols) > len(unknown) > 0:
                     found.add(solver.all_hints(now))
         found |= self._multiples(found)
@@ -253,6 +270,8 @@ class _Finish:
             if axis is not None and self._solver.now(axis).number is not None:
                 return self._pin(name, "a position on an axis of constant size")
             return False
+        if numbers in self._sums:
+            return False
         values = [n for n in numbers if n is not None]
         # A size that stands in the model goes before other parts of the same dims.
         there = [w for w in fitting if w in self._there]
@@ -264,7 +283,7 @@ class _Finish:
         if not fitting:
             preferred += learn(values, self.at, allowed=self.allowed).candidates
         learned = learn(values, self.at, preferred=preferred, allowed=self.allowed)
-        if learned.size is None:
+        if learned.size is None or (numbers in self._hasty and learned.size not in self._there):
             return False
         self._solver.decide(name, learned.size, f"its numbers in {len(numbers)} exports")
         return True

@@ -165,9 +165,11 @@ def _listed(lines: Sequence[str]) -> str:
 def _recipes(found: Analysis, at: Sequence[Mapping[str, int]]) -> dict[tuple[int, int], Recipe]:
     recipes: dict[tuple[int, int], Recipe] = {}
     missing: list[str] = []
-    known: dict[tuple[str, tuple[str, ...]], Recipe | Unknown] = {}
+    known: dict[tuple[str, tuple[str, ...], tuple[bytes, ...]], Recipe | Unknown] = {}
     for table in found.tables:
-        key = (table.tensor, tuple(str(d) for d in table.dims))
+        # Two readers of one tensor may have read two in another export.
+        numbers = tuple(a.tobytes() for a in table.arrays[1:])
+        key = (table.tensor, tuple(str(d) for d in table.dims), numbers)
         said = found.propagation.assumed.get(table.tensor)
         if said is not None:
             known[key] = all_of(said, table.arrays[0])
