@@ -34,6 +34,10 @@ _TAKE_WEIGHTS = frozenset(
 """Operators whose stored operands are weights, unless their numbers repeat themselves."""
 
 
+KEPT = size("constant")
+"""What the user says of a number that is always the same."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """A number of the model that may derive from a dim.
@@ -228,6 +232,8 @@ class Propagation:
         """
         value = self.assumed[place]
         self.heard.add(place)
+        if value == KEPT and KEPT.symbol not in self.solver.hints:
+            return size(int(number))
         unnamed = value.symbols - set(self.solver.hints)
         if unnamed:
             raise UsageError(f"'{place}={value}': no dim is called {', '.join(sorted(unnamed))}")

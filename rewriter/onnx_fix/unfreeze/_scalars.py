@@ -35,6 +35,8 @@ _PLAIN = 64
 _LOGARITHMS = (2.8, 8.3)
 """Between which numbers the logarithm of a whole one is telling."""
 _SAME = 2.0**-23
+_CLOSE = 0.1
+"""Logarithms of quotients nearer to 0 than this may be any weight of one export."""
 _ULPS = 4
 """By how many last bits of its terms a difference of logarithms may be off."""
 
@@ -130,7 +132,7 @@ def _of_two(
     work: int,
 ) -> Iterator[tuple[Expression, float]]:
     """Differences of logarithms, where the sizes are not in a fixed ratio."""
-    if not usable:
+    if not usable or (len(values) == 1 and abs(wide[0]) < _CLOSE):
         return
     numbers = np.asarray([[s.at(v) for v in values] for s in usable], np.float64)
     logs = np.log(numbers)

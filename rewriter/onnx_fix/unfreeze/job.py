@@ -15,6 +15,7 @@ from onnx import ModelProto
 from onnx_fix.errors import ModelError, UsageError
 from onnx_fix.load import load_proto
 from onnx_fix.model import Model
+from onnx_fix.symbolic.propagate import KEPT
 from onnx_fix.unfreeze import request
 from onnx_fix.unfreeze.align import Mismatch, align
 from onnx_fix.unfreeze.analysis import Analysis, analyse
@@ -152,7 +153,8 @@ def _refuse(found: Analysis) -> None:
             "numbers of the export may derive from a dim or may not; nothing is written:\n"
             + _listed([*(str(q) for q in found.questions), *dict.fromkeys(found.puzzles)])
             + "\ngive another export, at sizes that differ from each other and from these (--also "
-            "FILE), or say what they are (--assume 'PLACE=SIZE'; --assume constants for all)"
+            "FILE), or say what they are (--assume 'PLACE=SIZE' or 'PLACE=constant'; --assume "
+            "constants for all)"
         )
 
 
@@ -171,7 +173,7 @@ def _recipes(found: Analysis, at: Sequence[Mapping[str, int]]) -> dict[tuple[int
         numbers = tuple(a.tobytes() for a in table.arrays[1:])
         key = (table.tensor, tuple(str(d) for d in table.dims), numbers)
         said = found.propagation.assumed.get(table.tensor)
-        if said is not None:
+        if said is not None and said != KEPT:
             known[key] = all_of(said, table.arrays[0])
         elif key not in known:
             samples = [Sample(a, dict(v)) for a, v in zip(table.arrays, at, strict=False)]
