@@ -37,6 +37,7 @@ _LOGARITHMS = (2.8, 8.3)
 _SAME = 2.0**-23
 _CLOSE = 0.1
 """Logarithms of quotients nearer to 0 than this may be any weight of one export."""
+_FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
 _ULPS = 4
 """By how many last bits of its terms a difference of logarithms may be off."""
 
@@ -60,6 +61,11 @@ def number_in(
         known = study.number([int(w) for w in wide], values, "a number")
         if known is not None and known.number is not None and constant:
             _plain(study, wide, values, dtype)
+        if known is not None and known.number is None and dtype in _FLOATS:
+            for double in study.known:
+                there = zip(values, wide, strict=True)
+                if double != known * 2 and all(double.at(v) == 2 * w for v, w in there):
+                    raise Unclear(f"a number may be half of {double}, or that without the rest")
         if known is not None:
             return literal(scalars[0]) if known.number is not None else cast(Number(known), dtype)
     if scalars[0].dtype.kind in "iu":
