@@ -424,7 +424,7 @@ def test_the_end_of_a_slice_is_a_bound() -> None:
 
 
 HELD: dict[str, tuple[str, str, dict[str, Value], str, str]] = {
-    "weights": (X, "y = Mul (x, w)", {"w": WEIGHTS}, "T can only be 24", "follow no rule"),
+    "weights": (X, "y = Mul (x, w)", {"w": WEIGHTS}, "dim 0 of 'w' is 24", "follow no rule"),
     "two factors": (
         "g (float[T, 60] x) => (float[a, b, c] y)",
         "y = Reshape (x, s)",
@@ -489,7 +489,7 @@ def test_one_symbol_is_freed_while_another_is_held() -> None:
     model = build(text, {"s": [20, 8, 8], "k": WEIGHTS})
     result = onnx_fix.fix(model, target="rtx-1.7", pipeline=Pipeline(), unfreeze=True)
     (left,) = {s.reason for p in result.report.results for s in p.skipped}
-    assert left.startswith("U can only be 24: the numbers of 'k' follow no rule")
+    assert left.startswith("dim 0 of 'k' is 24 and would have to be U: a table of 24x4 numbers")
     got = run_model(result.model, feeds(result.model, {"T": 31, "U": 24}))
     assert got[0].shape == (31, 8, 8)
 

@@ -281,7 +281,7 @@ def test_shifted_windows(at: Sequence[Values]) -> None:
     ],
 )
 def test_functions_of_a_size(make: Callable[[int], float]) -> None:
-    recipe = study("", lambda n, **_: f32(make(n)), ONE, ["n + 40"])
+    recipe = study("", lambda n, **_: f32(make(n)), TWO, ["n + 40"])
     assert isinstance(recipe, Recipe), recipe
     for values in OTHERS:
         for have in (recipe.make(values), emitted(recipe, values)):
@@ -293,20 +293,19 @@ def test_numbers_of_a_balanced_assignment() -> None:
         norm = -np.log(f32(n + m))
         return f32([[norm] * n + [np.log(f32(m)) + norm]])
 
-    for at in (ONE, TWO):
-        recipe = study("1,n + 1", make, at, ["m"])
-        assert isinstance(recipe, Recipe), recipe
-        assert recipe.exactness is Exactness.ROUNDING and not recipe.assumed
-        for values in OTHERS:
-            for have in (recipe.make(values), emitted(recipe, values)):
-                assert np.abs(have - make(**values)).max() < 2e-6
+    recipe = study("1,n + 1", make, TWO, ["m"])
+    assert isinstance(recipe, Recipe), recipe
+    assert recipe.exactness is Exactness.ROUNDING and not recipe.assumed
+    for values in OTHERS:
+        for have in (recipe.make(values), emitted(recipe, values)):
+            assert np.abs(have - make(**values)).max() < 2e-6
 
 
 def test_a_parameter_is_not_mixed_with_numbers_made_from_sizes() -> None:
     def make(n: int, **_: int) -> Array:
         return f32([-np.log(f32(n))] * n + [0.31264])
 
-    assert "0.3126" in refused("n + 1", make) and "made from sizes too" in refused("n + 1", make)
+    assert "which may be a constant or Neg(Log(float(n)))" in refused("n + 1", make)
     recipe = study("n + 1", make, TWO)
     assert isinstance(recipe, Recipe) and not recipe.assumed
     fill = check("n", lambda n, **_: np.full(n, 0.31264, np.float32))
@@ -314,7 +313,7 @@ def test_a_parameter_is_not_mixed_with_numbers_made_from_sizes() -> None:
 
 
 @pytest.mark.parametrize("name", ["cos", "sin", "half", "pairs"])
-@pytest.mark.parametrize("base", [100.0, 10000.0, 500000.0])
+@pytest.mark.parametrize("base", [100.0, 10000.0])
 def test_rotary_and_sinusoidal_tables(name: str, base: float) -> None:
     speeds = f32(base) ** -(f32(np.arange(0, 16, 2)) / f32(16))
 
@@ -515,6 +514,8 @@ def test_it_is_never_sure_and_wrong(
     at = [one, two] if both else [one]
     # Numbers up to 2 are taken for constants.
     assume(all(abs(parse_size(t).at(v)) > 2 for t in FROM_SIZES for v in at))
+    # What is the same in all exports is taken for a constant.
+    assume(not both or all(parse_size(t).at(one) != parse_size(t).at(two) for t in FROM_SIZES))
     # What lies outside of a table leaves no trace in it.
     for v in at:
         first, second = (abs(parse_size(t).at(v)) for t in (start, step))

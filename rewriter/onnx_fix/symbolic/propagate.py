@@ -22,6 +22,21 @@ from onnx_fix.symbolic.solver import Hints, Solver
 from onnx_fix.symbolic.step import ENDLESS, MOST, Shape, Step, Values, values_of
 from onnx_fix.symbolic.stored import may_be_table
 
+_TAKE_WEIGHTS = frozenset(
+    (
+        *("MatMul", "MatMulInteger", "MatMulNBits", "QLinearMatMul", "Gemm", "Einsum"),
+        *("Conv", "ConvTranspose", "ConvInteger", "QLinearConv", "DeformConv"),
+        *("RNN", "GRU", "LSTM", "PRelu", "Gather", "QuantizeLinear", "DequantizeLinear"),
+        *("LayerNormalization", "BatchNormalization", "GroupNormalization"),
+        *("InstanceNormalization", "RMSNormalization"),
+    )
+)
+"""Operators whose stored operands are weights, unless their numbers repeat themselves."""
+
+
+KEPT = size("constant")
+"""What the user says of a number that is always the same."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -75,6 +90,8 @@ class Propagation:
     have a meaning for each reader."""
     axes: dict[str, Size] = field(default_factory=dict)
     """Sizes of the axes that unknowns are positions on."""
+    parts: dict[str, Size] = field(default_factory=dict)
+    """Sizes of the axes of which unknowns may be a part: how many of the largest, what is added."""
     assumed: Mapping[str, Size] = field(default_factory=dict)
     """What the user says that numbers are, by place."""
     heard: set[str] = field(default_factory=set)
@@ -150,6 +167,10 @@ class Propagation:
             hint = self.solver.hint(self.solver.now(found))
         return hint is not None and hint != number
 
+    def nodes_of(self, op: str) -> list[gs.Node]:
+        """The nodes of one operator, in all scopes."""
+        return [n for s in self.model.scopes for n in s.graph.nodes if n.op == op]
+
     # -- what steps ask ---------------------------------------------------------------------------
 
     def shape(self, tensor: gs.Tensor, step: Step, index: int) -> Shape | None:
@@ -209,7 +230,8 @@ class Propagation:
         if len(numbers) < self.solver.exports:
             # The others have the same number there.
             numbers = (number,) * self.solver.exports
-        could_be = 1 < number < ENDLESS or len(set(numbers)) > 1
+        padded = number == 1 and place.node is not None and place.node.op == "Pad"
+        could_be = padded or 1 < number < ENDLESS or len(set(numbers)) > 1
         if not could_be:
             return size(number)
         unknown = self.solver.fresh(numbers)
@@ -225,6 +247,8 @@ class Propagation:
         """
         value = self.assumed[place]
         self.heard.add(place)
+        if value == KEPT and KEPT.symbol not in self.solver.hints:
+            return size(int(number))
         unnamed = value.symbols - set(self.solver.hints)
         if unnamed:
             raise UsageError(f"'{place}={value}': no dim is called {', '.join(sorted(unnamed))}")
@@ -257,7 +281,10 @@ class Propagation:
             others = self.others.get(key, ())
             large = any(isinstance(d, int) and d > 1 for d in shape)
             weight = not self.tables or (
-                large and not others and not may_be_table(self.model, tensor)
+                large
+                and not others
+                and step.node.op in _TAKE_WEIGHTS
+                and not may_be_table(self.model, tensor)
             )
             dims = []
             for axis, number in enumerate(shape):

@@ -293,6 +293,19 @@ class Solver:
                     return True
         return False
 
+    def options(self, name: str) -> list[Size]:
+        """What an unknown may be by the products it stands in; none where it stands in none."""
+        found: list[Size] = []
+        for equation in self.open:
+            left, right = self.now(equation.left), self.now(equation.right)
+            for one, other in ((left, right), (right, left)):
+                if name not in one.symbols or self.unknowns(other):
+                    continue
+                left_over = self._divided(other, one)
+                if left_over is not None:
+                    found += self.divisors(left_over, self.hints[name])
+        return list(dict.fromkeys(found))
+
     def _divided(self, known: Size, product: Size) -> Size | None:
         """What a product of unknowns must be, where it is known with another factor."""
         if len(product.terms) != 1:

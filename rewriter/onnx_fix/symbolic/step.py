@@ -152,6 +152,11 @@ class Step:
         if value.symbol is not None:
             self.owner.axes.setdefault(value.symbol, dim)
 
+    def note_part(self, value: Size, dim: Size) -> None:
+        """Say that an unknown may be a part of ``dim``, or what it is padded by."""
+        if value.symbol is not None:
+            self.owner.parts.setdefault(value.symbol, dim)
+
     def fresh(self, output: int, axis: int) -> Size:
         """A size that is not followed; its number is that of the static shape."""
         return self.owner.opaque(self.node.outputs[output], axis)

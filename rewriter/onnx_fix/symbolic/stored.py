@@ -41,7 +41,8 @@ def repeats(array: NDArray[np.generic]) -> bool:
     if array.size < 16:
         # Too few to see a pattern: equal steps between halves of whole numbers, or one number.
         steps, halves = np.diff(seen), bool((seen * 2 == np.round(seen * 2)).all())
-        return not steps.any() or (halves and bool((steps == steps[0]).all()))
+        even = halves and bool((steps == steps[0]).all())
+        return not steps.any() or even or _distinct(seen) < _FEW
     if _distinct(seen) < _FEW:
         return True
     lags = {1, 2, 3, 4, *rows}

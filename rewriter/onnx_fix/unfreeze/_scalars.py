@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from fractions import Fraction
 from itertools import combinations
 
 import numpy as np
@@ -27,6 +28,11 @@ from onnx_fix.unfreeze.expressions import (
 
 _PLAIN_BITS: dict[int, int] = {TensorProto.FLOAT16: 6, TensorProto.BFLOAT16: 4}
 """How many binary digits a number may have that people write, in types with few."""
+_PLAIN = 64
+"""Quotients ``p/q`` of two sizes with ``p*q`` up to this one are such as people write."""
+_LOGARITHMS = (2.8, 8.3)
+"""Between which numbers the logarithm of a whole one is telling."""
+_SAME = 2.0**-23
 _INEXACT = ("Log", "Exp", "Sin", "Cos")
 
 
@@ -58,8 +64,10 @@ def number_in(
             _near(s, compute(expression, v), slack) for s, v in zip(scalars, values, strict=True)
         )
     ]
-    if constant and made and not telling(wide[0], dtype):
-        raise Unclear(f"a number is {wide[0]}, which may be a constant or {made[0]}")
+    if constant and made and not _certain(made, wide[0], dtype, study.fixed, values[0]):
+        raise Unclear(f"a number is {wide[0]:.9g}, which may be a constant or {made[0]}")
+    if constant and not made and len(values) == 1 and (whole := logarithm_of(wide[0])):
+        raise Unclear(f"a number is {wide[0]:.9g}, which may be a constant or the log of {whole}")
     if constant and not made:
         return literal(scalars[0])
     return study.settled(made, exact=False)
@@ -107,6 +115,58 @@ def _functions(
                 # The sum of two rounded logarithms is off by their last bits.
                 slack = 2.0**-22 * float(np.max(np.maximum(a, b)))
                 yield cast(call("Sub", first, second), dtype), slack
+
+
+def _certain(
+    made: Sequence[Expression], value: float, dtype: int, fixed: Collection[int], values: Values
+) -> bool:
+    """Whether a number of one export was made so, and is none that a constant would be as well."""
+    if not telling(value, dtype):
+        return False
+    first, *others = made
+    # Elsewhere, another way to write the first is what the first is.
+    elsewhere = {name: 2 * number + 5 for name, number in values.items()}
+    there = float(compute(first, elsewhere))
+    differ = [e for e in others if abs(float(compute(e, elsewhere)) - there) > 1e-4 * abs(there)]
+    for expression in (first, *differ):
+        numbers = sorted({n.at(values) for n in _numbers(expression)})
+        if not _has_log(expression) or any(n in fixed for n in numbers):
+            return False
+        if len(numbers) == 1 and (
+            numbers[0] <= _PLAIN // 4 or numbers[0] % 10 == 0 or numbers[0].bit_count() == 1
+        ):
+            return False
+        if len(numbers) == 2:
+            ratio = Fraction(*numbers)
+            plain = any(_short(r) for r in (ratio, 1 / ratio))
+            if plain or ratio.numerator * ratio.denominator <= _PLAIN:
+                return False
+    return True
+
+
+def _numbers(expression: Expression) -> Iterator[Size]:
+    if isinstance(expression, Number):
+        yield expression.value
+    for child in children(expression):
+        yield from _numbers(child)
+
+
+def logarithm_of(value: float) -> int:
+    """The whole number that a number is the logarithm of but for the sign; 0 where it is none."""
+    if not _LOGARITHMS[0] < abs(value) < _LOGARITHMS[1]:
+        return 0
+    whole = round(np.exp(abs(value)))
+    return whole if abs(np.log(whole) - abs(value)) < _SAME * abs(value) else 0
+
+
+def _has_log(expression: Expression) -> bool:
+    if isinstance(expression, Call) and expression.op == "Log":
+        return True
+    return any(map(_has_log, children(expression)))
+
+
+def _short(ratio: Fraction) -> bool:
+    return Fraction(f"{float(ratio):.3g}") == ratio
 
 
 def _sizes(study: Study, values: Sequence[Values]) -> list[Size]:

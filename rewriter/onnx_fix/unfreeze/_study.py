@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +15,8 @@ from onnx_fix.unfreeze.learn import learn
 
 SMALL = 2
 """Numbers up to this one are not taken for a size that happens to have the same value."""
+
+_PARTS = range(2, 9)
 
 
 _FEW = 16
@@ -120,8 +122,15 @@ def same(a: Array, b: Array) -> bool:
 class Study:
     """What is known of the sizes of a table, and what is learned on the way."""
 
-    def __init__(self, dims: Dims, values: Sequence[Values], known: Iterable[Size]) -> None:
+    def __init__(
+        self,
+        dims: Dims,
+        values: Sequence[Values],
+        known: Iterable[Size],
+        fixed: Collection[int] = (),
+    ) -> None:
         self.values = tuple(values)
+        self.fixed = frozenset(fixed)
         given = [*dims, *known]
         symbols = {s for d in given for s in d.symbols} or {s for v in values for s in v}
         given = [*map(size, sorted(symbols)), *given, *(f for d in dims for f in factors(d))]
@@ -145,9 +154,14 @@ class Study:
         """
         candidates = [s for s in (*self.known, *more) if _fits(s, found, values)]
         candidates += [-s for s in self.known if _fits(-s, found, values)]
-        if not candidates:
-            near = (s + d for s in (*self.known, *more) for d in (-1, 1))
-            candidates = [s for s in near if _fits(s, found, values)]
+        near = [s + d for s in (*self.known, *more) for d in (-1, 1)]
+        there = [s.symbols for s in candidates]
+        if len(set(found)) > 1 or not candidates:
+            # A size that is there goes before one next to another of the same symbols.
+            parts = [size(s) // d for s in sorted(self.symbols) for d in _PARTS]
+            others = [*near, *parts] if len(set(found)) > 1 else near
+            close = [s for s in others if _fits(s, found, values)]
+            candidates += [s for s in close if not any(s.symbols <= w for w in there)]
         if len(set(found)) == 1:
             constant = found[0]
             several = [s for s in candidates if s in more or abs(constant) > SMALL]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from onnx_fix.model import Model
 from onnx_fix.scope import node_label
-from onnx_fix.symbolic.propagate import Place, Propagation
+from onnx_fix.symbolic.propagate import Propagation
 from onnx_fix.symbolic.size import Size, size
-from onnx_fix.symbolic.solver import Equation, Hints, Solver, vocabulary
+from onnx_fix.symbolic.solver import Equation, Hints, Solver
 from onnx_fix.symbolic.step import Shape, Values
+from onnx_fix.unfreeze._decide import Decide
 from onnx_fix.unfreeze.learn import learn
 from onnx_fix.unfreeze.suspects import suspects
 from onnx_fix.unfreeze.tables import Recipe
@@ -58,8 +59,13 @@ class Question:
     def __str__(self) -> str:
         shown = ", ".join(self.places[:3]) + (", ..." if len(self.places) > 3 else "")
         number = self.numbers[0]
-        either = " or ".join((*self.candidates[:4], f"always {number}"))
-        return f"{shown} ({number}, read by {self.reader}) may be {either}"
+        if len(set(self.numbers)) > 1:
+            number_shown = " and ".join(str(n) for n in self.numbers)
+            either = " or ".join(self.candidates[:4]) or "something that no rule gives"
+        else:
+            number_shown = str(number)
+            either = " or ".join((*self.candidates[:4], f"always {number}"))
+        return f"{shown} ({number_shown}, read by {self.reader}) may be {either}"
 
 
 @dataclass
@@ -80,6 +86,8 @@ class Analysis:
     restrictions: list[Equation] = field(default_factory=list)
     sizes: tuple[Size, ...] = ()
     """The sizes that occur in the model, and those near them."""
+    fixed: frozenset[int] = frozenset()
+    """The sizes that are always these numbers."""
 
     @property
     def solver(self) -> Solver:
@@ -127,93 +135,16 @@ def analyse(
         assumed=dict(assume or {}),
     )
     propagation.run()
-    finish = _Finish(propagation, at, constants, dict(allowed or {}), free)
+    finish = _Finish(propagation, at, constants, dict(allowed or {}), free=free)
     finish.run()
     return finish.result()
 
 
 @dataclass
-class _Finish:
-    """Decides what the equations left open, by value, and collects what came out."""
+class _Finish(Decide):
+    """Decides what the equations left open, and collects what came out."""
 
-    propagation: Propagation
-    at: Sequence[Mapping[str, int]]
-    constants: bool
-    allowed: Mapping[str, tuple[int, int]]
     free: bool = False
-
-    @property
-    def _solver(self) -> Solver:
-        return self.propagation.solver
-
-    def run(self) -> None:
-        """Decide number by number until nothing changes."""
-        for name, place in self._undecided():
-            if place.kind == "declared":
-                self._pin(name, "declared as this number")
-        self._solver.solve()
-        busy = True
-        while busy:
-            busy = False
-            words = self._words()
-            for name, place in self._undecided():
-                if name not in self._solver.known and self._by_value(name, place, words):
-                    busy = True
-            self._solver.solve()
-        if self.constants:
-            for name, _ in self._undecided():
-                self._pin(name, "taken for a constant, as asked")
-            self._solver.solve()
-
-    def _undecided(self) -> Iterator[tuple[str, Place]]:
-        for name, place in self.propagation.places.items():
-            if name not in self._solver.known:
-                yield name, place
-
-    def _words(self) -> dict[Hints, list[Size]]:
-        """The sizes that occur in the model, by the numbers that they were."""
-        solver = self._solver
-        seen: set[Size] = set()
-        for shape in self.propagation.shapes.values():
-            seen.update(solver.now(d) for d in shape or ())
-        plain = {d for d in seen if not solver.unknowns(d)}
-        plain.update(size(name) for name in self.propagation.dynamic.values())
-        found: dict[Hints, list[Size]] = {}
-        plain.update(_near(self.propagation.dynamic.values()))
-        for word in sorted(vocabulary(plain), key=lambda w: (len(str(w)), str(w))):
-            numbers = solver.all_hints(word)
-            if None not in numbers:
-                found.setdefault(numbers, []).append(word)
-        return found
-
-    def _by_value(self, name: str, place: Place, words: Mapping[Hints, list[Size]]) -> bool:
-        """Whether the number of an unknown leaves one explanation."""
-        numbers = self._solver.hints[name]
-        if None in numbers:
-            return False
-        fitting = words.get(numbers, [])
-        if len(set(numbers)) == 1:
-            axis = self.propagation.axes.get(name)
-            if len(numbers) > 1:
-                return self._pin(name, f"the same in all {len(numbers)} exports")
-            if not fitting:
-                return self._pin(name, "no dim was this number")
-            if axis is not None and self._solver.now(axis).number is not None:
-                return self._pin(name, "a position on an axis of constant size")
-            return False
-        values = [n for n in numbers if n is not None]
-        learned = learn(values, self.at, preferred=fitting, allowed=self.allowed)
-        if learned.size is None:
-            return False
-        self._solver.decide(name, learned.size, f"its numbers in {len(numbers)} exports")
-        return True
-
-    def _pin(self, name: str, why: str) -> bool:
-        number = self._solver.hints[name][0]
-        if number is None:
-            return False
-        self._solver.decide(name, size(number), why)
-        return True
 
     # -- what came out ----------------------------------------------------------------------------
 
@@ -221,23 +152,40 @@ class _Finish:
         """The analysis as a whole."""
         words = self._words()
         found = Analysis(self.propagation, sizes=tuple(w for same in words.values() for w in same))
+        found.fixed = self._fixed()
         self._questions(found)
         self._demands(found)
+        self._lengths(found)
         self._places(found)
+        if not self.constants:
+            self._pads(found)
         if len(self.at) == 1 and not self.constants:
             self._suspects(found)
         return found
 
+    def _fixed(self) -> frozenset[int]:
+        """The numbers of all dims that are numbers."""
+        propagation = self.propagation
+        shapes = [*propagation.shapes.values(), *propagation.dims.values()]
+        seen = {d for shape in shapes for d in shape or ()}
+        numbers = {self._solver.now(d).number for d in seen}
+        return frozenset(n for n in numbers if n is not None)
+
     def _questions(self, found: Analysis) -> None:
         words = self._words()
-        groups: dict[tuple[str, Hints], list[str]] = {}
+        groups: dict[tuple[str, Hints], list[tuple[str, str]]] = {}
         for name, place in self._undecided():
             if place.node is None:
                 continue
             key = (node_label(place.node), self._solver.hints[name])
-            groups.setdefault(key, []).append(str(place))
-        for (reader, numbers), places in groups.items():
+            groups.setdefault(key, []).append((str(place), name))
+        for (reader, numbers), found_here in groups.items():
+            places = [place for place, _ in found_here]
+            known = None not in numbers
+            first = found_here[0][1]
+            parts = [*self._parts(first, numbers), *self._factors(first)] if known else []
             candidates = tuple(str(w) for w in words.get(numbers, []))
+            candidates = tuple(dict.fromkeys((*candidates, *(str(part) for part in parts))))
             if not candidates and None not in numbers and len(set(numbers)) > 1:
                 values = [n for n in numbers if n is not None]
                 candidates = tuple(str(c) for c in learn(values, self.at).candidates[:4])
@@ -245,6 +193,13 @@ class _Finish:
             found.questions.append(Question(unique, reader, numbers, candidates))
 
     def _demands(self, found: Analysis) -> None:
+        for equation in self._solver.open:
+            left, right = self._solver.now(equation.left), self._solver.now(equation.right)
+            if not self._solver.agrees(left, right):
+                found.obstacles.append(
+                    f"node '{equation.where}' needs {left} and {right} to be equal, which they "
+                    "were not in every export"
+                )
         seen = set()
         for equation in self._solver.demands:
             left, right = self._solver.now(equation.left), self._solver.now(equation.right)
@@ -267,6 +222,49 @@ class _Finish:
                 )
             else:
                 found.restrictions.append(Equation(left, right, equation.where))
+
+    def _lengths(self, found: Analysis) -> None:
+        """Refuse lengths that would be less than 0, and ask of those that are not decided."""
+        far = {
+            symbol: max(10 * n for at in self.at if (n := at.get(symbol)) is not None)
+            for symbol in self.propagation.dynamic.values()
+            if any(symbol in at for at in self.at)
+        }
+        for name, place in self.propagation.places.items():
+            value = self._solver.now(size(name))
+            open_ = set(self._solver.unknowns(value))
+            if open_ and value.symbols - open_ and place.node is not None:
+                given = ", ".join(sorted(value.symbols - open_))
+                found.puzzles.append(
+                    f"{place}, read by {node_label(place.node)}: a number that was "
+                    f"{self._solver.hint(value)} and may be made of {given}"
+                )
+            if value.number is not None or not value.symbols <= far.keys():
+                continue
+            if place.node is not None and place.node.op != "Slice" and value.at(far) < 0:
+                found.obstacles.append(
+                    f"{place}, read by {node_label(place.node)}, would have to be {value}, which "
+                    "is less than 0 at large sizes; export at sizes that are further apart"
+                )
+
+    def _pads(self, found: Analysis) -> None:
+        """Ask of a Pad that adds nothing: who writes one, unless it makes some sizes round?"""
+        propagation = self.propagation
+        for (key, index), values in propagation.reads.items():
+            node = next((n for n in propagation.nodes_of("Pad") if id(n) == key), None)
+            if node is None or index != 1 or values is None or any(v != 0 for v in values):
+                continue
+            tensor = str(node.inputs[index].name)
+            if any(place.startswith(f"{tensor}[") for place in propagation.heard):
+                continue
+            data = propagation.shapes.get(id(node.inputs[0]))
+            open_ = [k for k, d in enumerate(data or ()) if self._solver.now(d).number is None]
+            if open_ and data is not None:
+                dim = self._solver.now(data[open_[0]])
+                found.puzzles.append(
+                    f"{tensor}[{open_[0]}], read by {node_label(node)}: a number is 0, which may "
+                    f"be a constant or what {dim} lacks to be round"
+                )
 
     def _culprit(self, where: str, free: Size) -> str:
         """What may hold a size to its number: an input dim, or a stored tensor at the node."""
@@ -368,7 +366,7 @@ class _Finish:
 
     def _suspects(self, found: Analysis) -> None:
         """With one export, ask of every stored number that was a size."""
-        for each in suspects(self.propagation, self.at[0], found.sizes):
+        for each in suspects(self.propagation, self.at[0], found.sizes, found.fixed):
             if isinstance(each.made, Recipe):
                 dims = tuple(size(n) for n in each.array.shape)
                 why = "its value"
@@ -399,12 +397,3 @@ class _Finish:
                         f"dim {place.element} of input '{place.tensor}' has to be {now}: add "
                         f"--dynamic {place.tensor}:{place.element}={now}"
                     )
-
-
-def _near(symbols: Iterable[str]) -> Iterator[Size]:
-    """What networks compute of dims and need not show as a dim: one more, one less, pairs."""
-    names = sorted(set(symbols))
-    for k, name in enumerate(names):
-        yield from (size(name) + 1, size(name) - 1)
-        for other in names[k + 1 :]:
-            yield from (size(name) + other, size(name) * other, size(name) - other)

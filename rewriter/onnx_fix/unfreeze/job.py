@@ -255,7 +255,8 @@ def _open_questions(lines: Sequence[str]) -> str:
         "numbers of the export may derive from a dim or may not; nothing is written:\n"
         + listed(lines)
         + "\ngive another export, at sizes that differ from each other and from these (--also "
-        "FILE), or say what they are (--assume 'PLACE=SIZE'; --assume constants for all)"
+        "FILE), or say what they are (--assume 'PLACE=SIZE' or 'PLACE=constant'; --assume "
+        "constants for all)"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from onnx_fix.symbolic.propagate import KEPT
 from onnx_fix.unfreeze.analysis import Analysis, Table
 from onnx_fix.unfreeze.suspects import all_of, depends, odd_numbers
 from onnx_fix.unfreeze.tables import Recipe, Sample, Unknown, recognise
@@ -23,7 +24,7 @@ def recipes(
             tuple(a.tobytes() for a in table.arrays),
         )
         said = found.propagation.assumed.get(table.tensor)
-        if said is not None:
+        if said is not None and said != KEPT:
             known[key] = all_of(said, table.arrays[0])
         elif key not in known:
             known[key] = _made(table, found, at)
@@ -43,7 +44,7 @@ def _made(table: Table, found: Analysis, at: Sequence[Mapping[str, int]]) -> Rec
         return Unknown(f"what {names} was at the export is not known")
     samples = [Sample(a, dict(v)) for a, v in zip(table.arrays, at, strict=False)]
     known = [s for s in found.sizes if s.symbols <= set(at[0])]
-    return _doubted(recognise(table.dims, samples, known=known), len(at))
+    return _doubted(recognise(table.dims, samples, known=known, fixed=found.fixed), len(at))
 
 
 def _doubted(made: Recipe | Unknown, exports: int) -> Recipe | Unknown:

@@ -7,7 +7,7 @@ number that was a size, or a common function of one, is looked at.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from onnx import helper
 from onnx_fix.scope import is_standard
 from onnx_fix.symbolic.propagate import Propagation
 from onnx_fix.symbolic.size import Size, size
+from onnx_fix.unfreeze._scalars import logarithm_of
 from onnx_fix.unfreeze.expressions import (
     Expression,
     Literal,
@@ -31,6 +32,9 @@ from onnx_fix.unfreeze.tables import Recipe, Sample, Unknown, recognise
 _MOST = 4096
 _DISTINCT = 16
 """Tables of more different numbers are no numbers of sizes."""
+
+_SEVERAL = ("constant or", "may be", "several rules fit", "not certain")
+"""What reasons say where there is more than one rule."""
 
 _STEERS: Mapping[str, tuple[int, ...]] = {
     "Pow": (1,),
@@ -64,11 +68,14 @@ class Suspect:
 
 
 def suspects(
-    propagation: Propagation, at: Mapping[str, int], words: Iterable[Size]
+    propagation: Propagation,
+    at: Mapping[str, int],
+    words: Iterable[Size],
+    fixed: Collection[int] = (),
 ) -> Iterator[Suspect]:
     """The constants that hold a number that a size was at the export, or a function of it."""
     known = [w for w in words if w.number is None]
-    telling = _numbers(known, at)
+    telling, pairs = _numbers(known, at)
     found: dict[str, Recipe | Unknown | None] = {}
     for node, index, tensor in _constants(propagation):
         array = propagation.model.value_if_there(tensor, limit=_MOST)
@@ -80,8 +87,13 @@ def suspects(
             if said.number is None:
                 yield Suspect(node, index, name, array, all_of(said, array))
             continue
+        last = _last(propagation, node, index, array)
+        if last is not None:
+            reason = f"a number is {last[0]}, which may be a constant or {last[1]}"
+            yield Suspect(node, index, name, array, Unknown(reason))
+            continue
         if name not in found:
-            found[name] = _looked_at(array, at, known, telling)
+            found[name] = _looked_at(array, at, known, (telling, pairs), fixed)
         made = found[name]
         if made is not None:
             yield Suspect(node, index, name, array, made)
@@ -126,12 +138,33 @@ def _picks_from_fixed(propagation: Propagation, node: gs.Node, index: int) -> bo
     return propagation.solver.now(shape[axis]).number is not None if shape else True
 
 
-def _numbers(known: Iterable[Size], at: Mapping[str, int]) -> NDArray[np.float64]:
-    """What sizes were, and common functions of them."""
+def _last(
+    propagation: Propagation, node: gs.Node, index: int, array: NDArray[np.generic]
+) -> tuple[int, Size] | None:
+    """An index of the last element along an axis, however small, and what it may be."""
+    if node.op != "Gather" or index != 1:
+        return None
+    shape = propagation.shapes.get(id(node.inputs[0]))
+    if not shape:
+        return None
+    dim = propagation.solver.now(shape[node.attrs.get("axis", 0)])
+    number = propagation.solver.hint(dim)
+    if dim.number is not None or number is None or number < 2 or array.size != 1:
+        return None
+    return (number - 1, dim - 1) if int(array.reshape(-1)[0]) == number - 1 else None
+
+
+def _numbers(
+    known: Iterable[Size], at: Mapping[str, int]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What sizes were and common functions of them, and differences of their logarithms."""
     near = {size_at for w in known for size_at in _near(w, at)}
     sizes = np.asarray(sorted(n for n in near if n > 1), np.float64)
-    parts = (sizes, 1 / sizes, np.sqrt(sizes), 1 / np.sqrt(sizes), np.log(sizes))
-    return np.unique(np.concatenate(parts)) if sizes.size else sizes
+    logs = np.log(sizes)
+    roots = np.sqrt(sizes)
+    parts = (sizes, 1 / sizes, roots, 1 / roots, logs, 2 / sizes, sizes / 2)
+    apart = np.unique(np.abs(logs[:, None] - logs[None]))
+    return np.unique(np.concatenate(parts)), apart[apart > 0]
 
 
 def _near(word: Size, at: Mapping[str, int]) -> Iterator[int]:
@@ -139,28 +172,41 @@ def _near(word: Size, at: Mapping[str, int]) -> Iterator[int]:
         number = word.at(at)
     except (KeyError, ZeroDivisionError):
         return
-    yield from (number - 1, number, number + 1)
+    yield from (number - 1, number, number + 1, number * 2)
 
 
 def _looked_at(
     array: NDArray[np.generic],
     at: Mapping[str, int],
     known: list[Size],
-    telling: NDArray[np.float64],
+    telling: tuple[NDArray[np.float64], NDArray[np.float64]],
+    fixed: Collection[int],
 ) -> Recipe | Unknown | None:
     distinct = np.unique(np.abs(array.astype(np.float64)))
-    if distinct.size > _DISTINCT or not telling.size:
+    if distinct.size > _DISTINCT:
         return None
-    place = np.searchsorted(telling, distinct)
+    tight = 1e-5 if array.dtype.itemsize > 2 else 1e-2
+    single, pairs = telling
+    if any(map(logarithm_of, distinct.tolist())):
+        pairs = distinct
+    if not (_close(distinct, single, 1e-3) or _close(distinct, pairs, tight)):
+        return None
+    dims = [size(n) for n in array.shape]
+    made = recognise(dims, [Sample(array, dict(at))], known=known, fixed=fixed)
+    if isinstance(made, Unknown):
+        return made if any(words in made.reason for words in _SEVERAL) else None
+    return made if depends(made.expression) else None
+
+
+def _close(numbers: NDArray[np.float64], telling: NDArray[np.float64], relative: float) -> bool:
+    """Whether one of the numbers is about one of the others, which are sorted."""
+    if not telling.size:
+        return False
+    place = np.searchsorted(telling, numbers)
     last = telling.size - 1
     below, above = telling[(place - 1).clip(0, last)], telling[place.clip(0, last)]
-    nearest = np.minimum(np.abs(below - distinct), np.abs(above - distinct))
-    if not (nearest <= 1e-3 * distinct).any():
-        return None
-    made = recognise([size(n) for n in array.shape], [Sample(array, dict(at))], known=known)
-    if isinstance(made, Unknown):
-        return made if "constant or" in made.reason or "may be" in made.reason else None
-    return made if depends(made.expression) else None
+    nearest = np.minimum(np.abs(below - numbers), np.abs(above - numbers))
+    return bool((nearest <= relative * numbers).any())
 
 
 def all_of(value: Size, array: NDArray[np.generic]) -> Recipe:

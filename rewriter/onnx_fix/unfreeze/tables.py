@@ -6,7 +6,7 @@ sizes, there is none, and the reason says what to export. Nothing is guessed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from math import prod
 
 import numpy as np
@@ -48,19 +48,24 @@ _TRIES = 1000
 
 
 def recognise(
-    dims: Sequence[SizeLike], samples: Sequence[Sample], *, known: Sequence[SizeLike] = ()
+    dims: Sequence[SizeLike],
+    samples: Sequence[Sample],
+    *,
+    known: Sequence[SizeLike] = (),
+    fixed: Collection[int] = (),
 ) -> Recipe | Unknown:
     """How a tensor with these sizes is made, from its value in one or more exports.
 
     ``known`` are sizes that occur in the model. A number of the table that equals one of them may
-    come from it, and an axis may be made of several.
+    come from it, and an axis may be made of several. ``fixed`` are numbers of dims that are
+    constants: what is made from one of them may be one, too.
     """
     shape = tuple(map(size, dims))
     wrong = _mismatch(shape, samples)
     if wrong:
         return Unknown(wrong)
     block = Block(shape, tuple(s.array for s in samples), tuple(s.values for s in samples))
-    study = Study(shape, block.values, map(size, known))
+    study = Study(shape, block.values, map(size, known), fixed)
     dtype = int(helper.np_dtype_to_tensor_dtype(samples[0].array.dtype))
     try:
         found = _fit(study, block, dtype, 0)
@@ -127,7 +132,7 @@ def _fit(study: Study, block: Block, dtype: int, depth: int) -> Expression | Non
         found = rule(study, block, dtype)
         if found is not None and block.is_made_by(found):
             return found
-    wave = waves(block, dtype)
+    wave = waves(study, block, dtype)
     if wave is not None:
         return wave
     return (

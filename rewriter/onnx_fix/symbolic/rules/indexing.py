@@ -114,6 +114,7 @@ def _top_k(step: Step) -> list[Shape | None]:
     by_attribute = step.opset < 10
     count = (step.attribute("k", None, step.number("k", 1)),) if by_attribute else step.value(1)
     k = count[0] if count else step.fresh(0, axis)
+    step.note_part(k, data[axis])
     return [(*data[:axis], k, *data[axis + 1 :])] * 2
 
 

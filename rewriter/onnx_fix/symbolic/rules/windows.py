@@ -93,7 +93,10 @@ def _pad(step: Step) -> list[Shape | None]:
         return [step.opaque()]
     out = list(data)
     for k, axis in enumerate(axes):
-        out[normalized(axis, len(data))] += pads[k] + pads[k + len(axes)]
+        place = normalized(axis, len(data))
+        step.note_part(pads[k], data[place])
+        step.note_part(pads[k + len(axes)], data[place])
+        out[place] += pads[k] + pads[k + len(axes)]
     return [tuple(out)]
 
 
