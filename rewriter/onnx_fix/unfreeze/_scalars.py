@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from onnx_fix.symbolic import Size, size
-from onnx_fix.unfreeze._study import Study, Unclear
+from onnx_fix.unfreeze._study import SMALL, Study, Unclear
 from onnx_fix.unfreeze.expressions import (
     Array,
     Call,
@@ -53,6 +53,10 @@ def number_in(
         return literal(scalars[0]) if constant else None
     if all(w == np.rint(w) and abs(w) < 1 << 53 for w in wide):
         known = study.number([int(w) for w in wide], values, "a number")
+        alone = len(values) == 1 and scalars[0].dtype.kind == "f"
+        half = _half_of(study, wide[0], values) if alone else None
+        if half is not None and (known is None or known.number is not None):
+            raise Unclear(f"a number is {wide[0]:g}, which may be a constant or half of {half}")
         if known is not None:
             return literal(scalars[0]) if known.number is not None else cast(Number(known), dtype)
     if scalars[0].dtype.kind in "iu":
@@ -71,6 +75,13 @@ def number_in(
     if constant and not made:
         return literal(scalars[0])
     return study.settled(made, exact=False)
+
+
+def _half_of(study: Study, value: float, values: Sequence[Values]) -> Size | None:
+    """The size that a number of one export may be half of."""
+    if abs(value) <= SMALL:
+        return None
+    return next((s for s in study.known if s.at(values[0]) == 2 * abs(value)), None)
 
 
 def is_exact(expression: Expression) -> bool:
@@ -101,6 +112,8 @@ def _functions(
             (call("Div", one, x), 1 / s),
             (root, np.sqrt(s)),
             (call("Div", one, root), 1 / np.sqrt(s)),
+            (call("Div", literal(2, work), x), 2 / s),
+            (call("Div", x, literal(2, work)), s / 2),
         ]
         odd = [(logarithm, np.log(s)), (call("Neg", logarithm), -np.log(s))]
         for made, expected in (*plain, *(odd if is_odd else [])):
