@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from onnx import FunctionProto
 
+from onnx_fix.plugin_libraries import PluginSource
 from onnx_fix_plugins import gather_elements
 
 
@@ -17,4 +18,9 @@ def reference_functions(opset: int) -> list[FunctionProto]:
     return [gather_elements.function_body(opset)]
 
 
-__all__ = ["gather_elements", "reference_functions"]
+def plugin_sources() -> list[PluginSource]:
+    """The plugins whose libraries are built from sources of this package."""
+    return [gather_elements.source()]
+
+
+__all__ = ["gather_elements", "plugin_sources", "reference_functions"]

@@ -5,7 +5,7 @@
 
 #if !defined(_WIN32)
 // Weak, so that the library also loads where TensorRT itself is loaded without global symbols.
-extern "C" nvinfer1::ILogger* getLogger() noexcept __attribute__((weak));
+#pragma weak getLogger
 #endif
 
 namespace onnx_fix
