@@ -129,7 +129,8 @@ inline bool supports(Spec const* specs, int32_t position, int32_t inputs, int32_
     {
     case 0: return bytesOf(specs[0].type) != 0;
     case 1: return isIndex(specs[1].type);
-    default: return specs[2].type == specs[0].type && sameScale(specs[0], specs[2]);
+    // Types that are not taken are all one here, and need not be the same.
+    default: return bytesOf(specs[2].type) != 0 && specs[2].type == specs[0].type && sameScale(specs[0], specs[2]);
     }
 }
 

@@ -1,0 +1,47 @@
+"""The plugin classes, compiled against TensorRT's headers and called as TensorRT would call them.
+
+The kernel is a stand-in that notes what it was asked; nothing of TensorRT itself is needed.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from plugin_builds import CPP, SOURCES, compile_cpp, header_releases, headers_of
+
+
+def major(release: str) -> int:
+    return int(release.partition(".")[0])
+
+
+def run_classes(release: str, api: int, folder: Path) -> None:
+    program = folder / "classes"
+    arguments = [
+        *(["-DONNX_FIX_PLUGIN_V2"] if api == 2 else []),
+        "-DONNX_FIX_REGISTER_ON_LOAD",
+        f"-I{CPP}",
+        str(CPP / f"classes_v{api}_main.cpp"),
+        *(str(SOURCES / f"{name}.cpp") for name in (f"plugin_v{api}", "logging", "registration")),
+    ]
+    compile_cpp(release, arguments, program)
+    done = subprocess.run([program], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "0 failures\n"), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("release", header_releases("7.2", "8.6", "10.14"))
+def test_plugin_v2(release: str, tmp_path: Path) -> None:
+    headers_of(release)
+    if major(release) >= 11:
+        pytest.skip(f"the registry of TensorRT {release} takes no IPluginV2")
+    run_classes(release, 2, tmp_path)
+
+
+@pytest.mark.parametrize("release", header_releases("10.14"))
+def test_plugin_v3(release: str, tmp_path: Path) -> None:
+    headers_of(release)
+    if major(release) < 10:
+        pytest.skip(f"TensorRT {release} has no IPluginV3")
+    run_classes(release, 3, tmp_path)
