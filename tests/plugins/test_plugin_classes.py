@@ -9,7 +9,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
 from plugin_builds import CPP, SOURCES, compile_cpp, header_releases, headers_of
 
 

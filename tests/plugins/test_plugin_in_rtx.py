@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 from onnx import ModelProto, TensorProto, helper
+from plugin_builds import CPP, SOURCES, compile_cpp, headers_of
 
 from onnx_fix_plugins import gather_elements
-from plugin_builds import CPP, SOURCES, compile_cpp, headers_of
 
 pytestmark = pytest.mark.rtx
 
