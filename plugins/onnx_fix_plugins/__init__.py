@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from onnx import FunctionProto
 
 from onnx_fix.plugin_libraries import PluginSource
@@ -23,4 +25,13 @@ def plugin_sources() -> list[PluginSource]:
     return [gather_elements.source()]
 
 
-__all__ = ["gather_elements", "plugin_sources", "reference_functions"]
+def python_plugins() -> dict[str, Path]:
+    """The ops with a plugin in Python, and its module.
+
+    The module imports neither TensorRT nor onnx. Its ``register(trt)`` adds the creator to the
+    registry of a TensorRT module, and says whether it did.
+    """
+    return {gather_elements.OP: Path(gather_elements.__file__).with_name("tensorrt_plugin.py")}
+
+
+__all__ = ["gather_elements", "plugin_sources", "python_plugins", "reference_functions"]
