@@ -84,7 +84,7 @@ __device__ __forceinline__ Pack<T, count> loadPack(T const* from)
 #pragma unroll
     for (int k = 0; k < kBytes / kChunk; ++k)
     {
-        both.part[k] = once ? loadOnce(parts + k) : __ldg(parts + k);
+        both.part[k] = once && kBytes <= 16 ? loadOnce(parts + k) : __ldg(parts + k);
     }
     return both.pack;
 }
@@ -267,14 +267,16 @@ __global__ void __launch_bounds__(kFlatThreads) gatherGeneral(GeneralLayout<Offs
 
 // ---------------------------------------------------------------------------- shared memory
 
-// 16 bytes from global to shared memory; both addresses are multiples of 16.
-__device__ __forceinline__ void copy16(void* to, void const* from)
+// `bytes`, 4, 8 or 16, from global to shared memory; both addresses are multiples of that.
+template <int bytes>
+__device__ __forceinline__ void copyAsync(void* to, void const* from)
 {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
     unsigned const at = static_cast<unsigned>(__cvta_generic_to_shared(to));
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(at), "l"(from) : "memory");
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(at), "l"(from), "n"(bytes) : "memory");
 #else
-    *static_cast<uint4*>(to) = *static_cast<uint4 const*>(from);
+    using Part = typename Chunk<bytes>::Type;
+    *static_cast<Part*>(to) = *static_cast<Part const*>(from);
 #endif
 }
 
@@ -324,7 +326,7 @@ __global__ void __launch_bounds__(kStagedThreads) gatherStaged(StagedLayout cons
     int32_t const body = (elements - head) / kPer16;
     for (int32_t k = threadIdx.x; k < body; k += kStagedThreads)
     {
-        copy16(staged + head + k * kPer16, from + head + k * kPer16);
+        copyAsync<16>(staged + head + k * kPer16, from + head + k * kPer16);
     }
     int32_t const tail = head + body * kPer16;
     if (static_cast<int32_t>(threadIdx.x) < head)
@@ -411,6 +413,184 @@ __global__ void __launch_bounds__(kStagedThreads) gatherStaged(StagedLayout cons
     report(outOfRange, bad);
 }
 
+constexpr int kTiledThreads = 512;
+
+struct TiledLayout
+{
+    int64_t rowStride;  // elements of data between two rows
+    int64_t axisStride; // elements of data between neighbours on the axis
+    int64_t inner;
+    int64_t tiles;        // column tiles per row
+    int32_t axisSize;     // D
+    int32_t axisCount;    // K
+    int32_t columnsShift; // a tile has 2^columnsShift columns
+    int32_t segments;     // blocks per tile
+    int32_t segment;      // places on the axis of output that such a block computes
+    int32_t copyBytes;    // of one asynchronous copy: 16, 8 or 4; 0: element by element
+    bool dataVectors;     // vectors of data are aligned
+};
+
+// Columns `width` of every place on the axis, of the tile that begins at `from`.
+template <typename Elem, int bytes>
+__device__ __forceinline__ void copyTile(Elem* staged, Elem const* from, TiledLayout const& layout, int32_t width)
+{
+    constexpr int kElements = bytes / sizeof(Elem);
+    int32_t const shift = layout.columnsShift - (kElements == 1 ? 0 : kElements == 2 ? 1 : kElements == 4 ? 2
+                : kElements == 8                                ? 3
+                                                                : 4);
+    int32_t const mask = (1 << shift) - 1;
+    int32_t const parts = layout.axisSize << shift;
+    for (int32_t k = threadIdx.x; k < parts; k += kTiledThreads)
+    {
+        int32_t const column = (k & mask) * kElements;
+        if (column < width)
+        {
+            copyAsync<bytes>(staged + k * kElements, from + (k >> shift) * layout.axisStride + column);
+        }
+    }
+}
+
+// An axis with contiguous dims inside: a block takes a tile of columns. Where its first indices are
+// alike across columns, as an expanded index has them, it reads data where it lies, in vectors;
+// otherwise it brings the tile into shared memory, where the order of the indices costs little.
+template <typename Elem, typename Index, int vector>
+__global__ void __launch_bounds__(kTiledThreads) gatherTiled(TiledLayout const layout, Elem const* __restrict__ data,
+    Index const* __restrict__ indices, Elem* __restrict__ output, int32_t* __restrict__ outOfRange)
+{
+    unsigned const whole = blockIdx.x / static_cast<unsigned>(layout.segments);
+    int32_t const firstPlace = static_cast<int32_t>(blockIdx.x - whole * layout.segments) * layout.segment;
+    unsigned const row = whole / static_cast<unsigned>(layout.tiles);
+    int64_t const firstColumn = static_cast<int64_t>(whole - row * static_cast<unsigned>(layout.tiles))
+        << layout.columnsShift;
+    int32_t const width
+        = static_cast<int32_t>(min(layout.inner - firstColumn, int64_t{1} << layout.columnsShift));
+    int32_t const places = min(layout.segment, layout.axisCount - firstPlace);
+    Elem const* const from = data + row * layout.rowStride + firstColumn;
+    int64_t const start = (static_cast<int64_t>(row) * layout.axisCount + firstPlace) * layout.inner + firstColumn;
+    Index const* const wanted = indices + start;
+    Elem* const to = output + start;
+    uint32_t const size = static_cast<uint32_t>(layout.axisSize);
+    constexpr int kShift = vector == 1 ? 0 : vector == 2 ? 1 : vector == 4 ? 2 : 3;
+    int32_t const shift = layout.columnsShift - kShift; // vectors in a line of the tile
+    int32_t const mask = (1 << shift) - 1;
+    int32_t const vectors = places << shift;
+    int32_t bad = 0;
+
+    // Every thread holds the indices of its next vectors, to have several loads in flight.
+    constexpr int kUnroll = vector == 1 ? 4 : 2;
+    Pack<Index, vector> next[kUnroll];
+    bool alike = true;
+    auto const fetch = [&](int32_t v) {
+#pragma unroll
+        for (int u = 0; u < kUnroll; ++u)
+        {
+            int32_t const n = v + u * kTiledThreads;
+            int32_t const column = (n & mask) << kShift;
+            if (n < vectors && column < width)
+            {
+                next[u] = loadPack<true, Index, vector>(wanted + (n >> shift) * layout.inner + column);
+            }
+        }
+    };
+    fetch(threadIdx.x);
+    {
+        int32_t const column = static_cast<int32_t>(threadIdx.x & mask) << kShift;
+        if (static_cast<int32_t>(threadIdx.x) < vectors && column < width)
+        {
+            // The column to the left too, so that single outputs are compared as well.
+            Index const left = loadIndex(wanted + (threadIdx.x >> shift) * layout.inner + (column > 0 ? column - 1 : 0));
+#pragma unroll
+            for (int k = 0; k < vector; ++k)
+            {
+                alike = alike && next[0].at[k] == left;
+            }
+        }
+    }
+    bool const direct = __syncthreads_and(alike) != 0;
+    Elem* const staged = reinterpret_cast<Elem*>(sharedBytes);
+    if (!direct)
+    {
+        switch (layout.copyBytes)
+        {
+        case 16: copyTile<Elem, 16>(staged, from, layout, width); break;
+        case 8: copyTile<Elem, 8>(staged, from, layout, width); break;
+        case 4:
+            if (sizeof(Elem) <= 4)
+            {
+                copyTile<Elem, sizeof(Elem) <= 4 ? 4 : 8>(staged, from, layout, width);
+                break;
+            }
+        // fall through
+        default:
+            for (int32_t k = threadIdx.x; k < (layout.axisSize << layout.columnsShift); k += kTiledThreads)
+            {
+                int32_t const column = k & ((1 << layout.columnsShift) - 1);
+                if (column < width)
+                {
+                    staged[k] = loadData(from + (k >> layout.columnsShift) * layout.axisStride + column);
+                }
+            }
+        }
+        waitForCopies();
+        __syncthreads();
+    }
+    for (int32_t v = threadIdx.x; v < vectors; v += kTiledThreads * kUnroll)
+    {
+        Pack<Index, vector> index[kUnroll];
+#pragma unroll
+        for (int u = 0; u < kUnroll; ++u)
+        {
+            index[u] = next[u];
+        }
+        fetch(v + kTiledThreads * kUnroll);
+        Pack<Elem, vector> value[kUnroll];
+#pragma unroll
+        for (int u = 0; u < kUnroll; ++u)
+        {
+            int32_t const n = v + u * kTiledThreads;
+            int32_t const column = (n & mask) << kShift;
+            if (n >= vectors || column >= width)
+            {
+                continue;
+            }
+            bool same = vector > 1 && direct && layout.dataVectors;
+#pragma unroll
+            for (int k = 1; k < vector; ++k)
+            {
+                same = same && index[u].at[k] == index[u].at[0];
+            }
+            if (same)
+            {
+                int32_t found = 0;
+                uint32_t const at = wrapIndex<uint32_t>(index[u].at[0], size, found);
+                bad += found * vector;
+                value[u] = loadPack<false, Elem, vector>(from + at * layout.axisStride + column);
+            }
+            else
+            {
+#pragma unroll
+                for (int k = 0; k < vector; ++k)
+                {
+                    uint32_t const at = wrapIndex<uint32_t>(index[u].at[k], size, bad);
+                    value[u].at[k] = direct ? loadData(from + at * layout.axisStride + (column + k))
+                                            : staged[(at << layout.columnsShift) + column + k];
+                }
+            }
+        }
+#pragma unroll
+        for (int u = 0; u < kUnroll; ++u)
+        {
+            int32_t const n = v + u * kTiledThreads;
+            int32_t const column = (n & mask) << kShift;
+            if (n < vectors && column < width)
+            {
+                storePack<Elem, vector>(to + (n >> shift) * layout.inner + column, value[u]);
+            }
+        }
+    }
+    report(outOfRange, bad);
+}
+
 // ---------------------------------------------------------------------------- launches
 
 template <int elementBytes>
@@ -436,11 +616,15 @@ struct ElementOf<8>
     using Type = uint64_t;
 };
 
-// Outputs per vector: 16 bytes of output, or 8 outputs.
-template <typename Elem>
+// Outputs per vector: as many as make 16 bytes of indices, but no more than 16 bytes of output.
+template <typename Elem, typename Index>
 struct VectorOf
 {
+#ifdef OLD_VECTOR
     static constexpr int kCount = sizeof(Elem) == 8 ? 2 : (sizeof(Elem) == 4 ? 4 : 8);
+#else
+    static constexpr int kCount = 16 / (sizeof(Elem) > sizeof(Index) ? sizeof(Elem) : sizeof(Index));
+#endif
 };
 
 struct Call
@@ -486,7 +670,7 @@ cudaError_t startFlat(Call const& call)
 template <typename Elem, typename Index, typename Offset>
 cudaError_t startFlat(Call const& call, bool vectors)
 {
-    constexpr int kVector = VectorOf<Elem>::kCount;
+    constexpr int kVector = VectorOf<Elem, Index>::kCount;
     switch (call.plan.form)
     {
     case Form::kLast:
@@ -573,11 +757,107 @@ bool planStaged(Plan const& plan, int64_t elementBytes, int64_t vector, Device c
 // Whether bringing whole rows costs less than reading single elements. A row that is read in part
 // is not worth it: a single read moves 32 bytes.
 bool worthStaging(Plan const& plan, int64_t elementBytes, StagedLayout const& layout, int64_t blocks,
-    Device const& device, size_t shared)
+    Device const& device)
 {
     int64_t const perBlock = layout.rowsPerBlock > 1 ? int64_t{layout.rowsPerBlock} * plan.axisCount : layout.segment;
     return plan.axisCount * 16 >= plan.axisSize * elementBytes && perBlock >= 1024
-        && blocks * 2 >= device.processors && static_cast<int64_t>(shared) <= 100 * 1024;
+        && blocks * 2 >= device.processors;
+}
+
+constexpr int64_t kTiledBytes = 64 * 1024; // of data for a block, to have three on a processor
+
+// How columns are shared out among blocks; false where no tile fits.
+bool planTiled(Plan const& plan, void const* data, int64_t elementBytes, int64_t vector, Device const& device,
+    TiledLayout& layout, int64_t& blocks, size_t& shared)
+{
+    int64_t const line = plan.axisSize * elementBytes; // bytes of one column
+    if (plan.form != Form::kMiddle || line * vector > device.sharedBytes || plan.axisCount >= (1 << 24))
+    {
+        return false;
+    }
+    int32_t shift = 0;
+    while ((int64_t{1} << shift) < vector)
+    {
+        ++shift;
+    }
+    // Wide tiles, as long as they are small; then at least the 32 bytes that memory moves at once.
+    int64_t const wanted = 2 * static_cast<int64_t>(device.processors);
+    auto const wider = [&](int64_t limit) {
+        int64_t const columns = int64_t{2} << shift;
+        return (int64_t{1} << shift) < plan.inner && line * columns <= limit;
+    };
+    while (wider(device.sharedBytes) && (elementBytes << shift) < 32)
+    {
+        ++shift;
+    }
+    while (wider(kTiledBytes) && (elementBytes << shift) < 512
+        && plan.rows * divideUp(plan.inner, int64_t{2} << shift) >= wanted)
+    {
+        ++shift;
+    }
+    layout.tiles = divideUp(plan.inner, int64_t{1} << shift);
+    if (layout.tiles * plan.rows > 0x3fffffff || (plan.axisCount << shift) >= (1 << 30))
+    {
+        return false;
+    }
+    int64_t segments = divideUp(wanted, layout.tiles * plan.rows);
+    int64_t const most = plan.axisCount / plan.axisSize; // A tile is read again by every block of it.
+    segments = segments < most ? segments : most;
+    segments = segments > 1 ? segments : 1;
+    int64_t const segment = divideUp(plan.axisCount, segments);
+    segments = divideUp(plan.axisCount, segment);
+    layout.rowStride = plan.rowStride;
+    layout.axisStride = plan.axisStride;
+    layout.inner = plan.inner;
+    layout.axisSize = static_cast<int32_t>(plan.axisSize);
+    layout.axisCount = static_cast<int32_t>(plan.axisCount);
+    layout.columnsShift = shift;
+    layout.segments = static_cast<int32_t>(segments);
+    layout.segment = static_cast<int32_t>(segment);
+    layout.dataVectors = plan.rowStride % vector == 0 && plan.axisStride % vector == 0
+        && aligned(data, static_cast<size_t>(elementBytes * vector));
+    layout.copyBytes = 0;
+    for (int64_t bytes = 16; bytes >= 4 && bytes >= elementBytes && layout.copyBytes == 0; bytes /= 2)
+    {
+        bool const fits = (elementBytes << shift) % bytes == 0 && plan.inner * elementBytes % bytes == 0
+            && plan.rowStride * elementBytes % bytes == 0 && plan.axisStride * elementBytes % bytes == 0
+            && aligned(data, static_cast<size_t>(bytes));
+        layout.copyBytes = fits ? static_cast<int32_t>(bytes) : 0;
+    }
+    blocks = layout.tiles * plan.rows * segments;
+    shared = static_cast<size_t>(line << shift);
+    return true;
+}
+
+// Whether bringing whole tiles costs less than reading single elements, each of which moves 32
+// bytes, should the indices differ across columns; and whether there are blocks for all.
+bool worthTiling(Plan const& plan, int64_t elementBytes, TiledLayout const& layout, int64_t blocks,
+    Device const& device)
+{
+    return layout.segment * int64_t{16} >= plan.axisSize * elementBytes
+        && (elementBytes << layout.columnsShift) >= 8 && blocks >= device.processors && plan.count >= (1 << 21);
+}
+
+template <typename Kernel>
+cudaError_t allowShared(Kernel kernel, size_t shared, Device const& device)
+{
+    // Always the device's limit, so that calls from several threads ask for the same.
+    return shared <= 48 * 1024 ? cudaSuccess
+                               : cudaFuncSetAttribute(reinterpret_cast<void const*>(kernel),
+                                     cudaFuncAttributeMaxDynamicSharedMemorySize, device.sharedBytes);
+}
+
+template <typename Elem, typename Index, int vector>
+cudaError_t startTiled(Call const& call, TiledLayout const& layout, int64_t blocks, size_t shared,
+    Device const& device)
+{
+    auto const kernel = gatherTiled<Elem, Index, vector>;
+    cudaError_t const status = allowShared(kernel, shared, device);
+    return status != cudaSuccess ? status
+                                 : start(kernel, blocks, kTiledThreads, shared, call.stream, layout,
+                                       static_cast<Elem const*>(call.args.data),
+                                       static_cast<Index const*>(call.args.indices),
+                                       static_cast<Elem*>(call.args.output), call.args.outOfRange);
 }
 
 template <typename Elem, typename Index, int vector>
@@ -585,15 +865,10 @@ cudaError_t startStaged(Call const& call, StagedLayout const& layout, int64_t bl
     Device const& device)
 {
     auto const kernel = gatherStaged<Elem, Index, vector>;
-    if (shared > 48 * 1024)
+    cudaError_t const status = allowShared(kernel, shared, device);
+    if (status != cudaSuccess)
     {
-        // Always the device's limit, so that calls from several threads ask for the same.
-        cudaError_t const status = cudaFuncSetAttribute(
-            reinterpret_cast<void const*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, device.sharedBytes);
-        if (status != cudaSuccess)
-        {
-            return status;
-        }
+        return status;
     }
     return start(kernel, blocks, kStagedThreads, shared, call.stream, layout,
         static_cast<Elem const*>(call.args.data), static_cast<Index const*>(call.args.indices),
@@ -603,7 +878,7 @@ cudaError_t startStaged(Call const& call, StagedLayout const& layout, int64_t bl
 template <typename Elem, typename Index>
 cudaError_t dispatch(Call const& call, GatherTuning const& tuning, GatherChoice& choice)
 {
-    constexpr int kVector = VectorOf<Elem>::kCount;
+    constexpr int kVector = VectorOf<Elem, Index>::kCount;
     constexpr size_t kIndexBytes = sizeof(Index) * kVector < 16 ? sizeof(Index) * kVector : 16;
     constexpr size_t kOutputBytes = sizeof(Elem) * kVector < 16 ? sizeof(Elem) * kVector : 16;
     bool const vectors = !tuning.scalar && aligned(call.args.indices, kIndexBytes)
@@ -611,27 +886,37 @@ cudaError_t dispatch(Call const& call, GatherTuning const& tuning, GatherChoice&
         && (call.plan.form != Form::kMiddle || call.plan.inner % kVector == 0);
     choice.wide = tuning.wide || !fitsIn32(call.plan);
     choice.vector = vectors && call.plan.form != Form::kGeneral ? kVector : 1;
-    if (call.plan.form == Form::kLast && tuning.path != GatherPath::kFlat)
+    bool const automatic = tuning.path == GatherPath::kAuto;
+    Device device{};
+    int64_t blocks = 0;
+    size_t shared = 0;
+    if (call.plan.form != Form::kGeneral && tuning.path != GatherPath::kFlat)
     {
-        Device device{};
         cudaError_t const status = askDevice(device);
         if (status != cudaSuccess)
         {
             return status;
         }
-        StagedLayout layout{};
-        int64_t blocks = 0;
-        size_t shared = 0;
-        if (planStaged(call.plan, sizeof(Elem), choice.vector, device, layout, blocks, shared)
-            && (tuning.path == GatherPath::kStaged
-                || worthStaging(call.plan, sizeof(Elem), layout, blocks, device, shared)))
-        {
-            choice.path = GatherPath::kStaged;
-            return vectors ? startStaged<Elem, Index, kVector>(call, layout, blocks, shared, device)
-                           : startStaged<Elem, Index, 1>(call, layout, blocks, shared, device);
-        }
     }
-    if (tuning.path != GatherPath::kAuto && tuning.path != GatherPath::kFlat)
+    StagedLayout staged{};
+    if ((automatic || tuning.path == GatherPath::kStaged)
+        && planStaged(call.plan, sizeof(Elem), choice.vector, device, staged, blocks, shared)
+        && (!automatic || worthStaging(call.plan, sizeof(Elem), staged, blocks, device)))
+    {
+        choice.path = GatherPath::kStaged;
+        return vectors ? startStaged<Elem, Index, kVector>(call, staged, blocks, shared, device)
+                       : startStaged<Elem, Index, 1>(call, staged, blocks, shared, device);
+    }
+    TiledLayout tiled{};
+    if ((automatic || tuning.path == GatherPath::kTiled)
+        && planTiled(call.plan, call.args.data, sizeof(Elem), choice.vector, device, tiled, blocks, shared)
+        && (!automatic || worthTiling(call.plan, sizeof(Elem), tiled, blocks, device)))
+    {
+        choice.path = GatherPath::kTiled;
+        return vectors ? startTiled<Elem, Index, kVector>(call, tiled, blocks, shared, device)
+                       : startTiled<Elem, Index, 1>(call, tiled, blocks, shared, device);
+    }
+    if (!automatic && tuning.path != GatherPath::kFlat)
     {
         return cudaErrorNotSupported;
     }

@@ -24,7 +24,7 @@ def check(kernel: Kernel, cases: int, seed: int) -> tuple[int, int]:
         data_shape, index_shape, axis = _shapes(rng)
         size = data_shape[axis]
         data = _random(rng, data_shape, dtype)
-        index_type = rng.choice([np.int32, np.int64])
+        index_type = (np.int32, np.int64)[int(rng.integers(2))]
         indices: NDArray[Any] = rng.integers(-size, size, index_shape).astype(index_type)
         if rng.integers(3) == 0:  # expanded along a random axis
             along = int(rng.integers(len(index_shape)))
