@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from plugin_builds import CPP, SOURCES, compile_cpp, header_releases, headers_of
+from plugin_builds import CPP, SOURCES, compile_cpp, header_releases, headers_of, nvcc
 
 
 def major(release: str) -> int:
@@ -44,3 +44,28 @@ def test_plugin_v3(release: str, tmp_path: Path) -> None:
     if major(release) < 10:
         pytest.skip(f"TensorRT {release} has no IPluginV3")
     run_classes(release, 3, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("api", [2, 3])
+def test_gathers_on_a_gpu(api: int, tmp_path: Path) -> None:
+    """The real kernel through enqueue, against the definition on the host."""
+    program = compile_for_gpu("10.14", api, tmp_path)
+    if not list(Path("/dev").glob("nvidia[0-9]*")):
+        pytest.skip("compiled, not run: there is no NVIDIA GPU")
+    done = subprocess.run([program], capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0 and done.stdout.endswith("0 failures\n"), done.stdout + done.stderr
+
+
+def compile_for_gpu(release: str, api: int, folder: Path) -> Path:
+    program = folder / f"gpu_v{api}"
+    names = [f"plugin_v{api}.cpp", "logging.cpp", "registration.cpp", "gather_elements.cu"]
+    done = subprocess.run(
+        [nvcc(), "-std=c++17", "-O2", "-arch=sm_90", "-DONNX_FIX_ON_GPU",
+         *(["-DONNX_FIX_PLUGIN_V2"] if api == 2 else []), f"-I{SOURCES}", f"-I{CPP}",
+         "-isystem", str(headers_of(release)), str(CPP / f"classes_v{api}_main.cpp"),
+         *(str(SOURCES / name) for name in names), "-o", str(program)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return program

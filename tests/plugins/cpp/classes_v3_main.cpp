@@ -45,16 +45,6 @@ Plugin make(int32_t axis)
     return make({PluginField{"axis", &axis, PluginFieldType::kINT32, 1}});
 }
 
-IPluginV3OneBuild& build(Plugin const& plugin)
-{
-    return *static_cast<IPluginV3OneBuild*>(plugin->getCapabilityInterface(PluginCapabilityType::kBUILD));
-}
-
-IPluginV3OneRuntime& runtime(Plugin const& plugin)
-{
-    return *static_cast<IPluginV3OneRuntime*>(plugin->getCapabilityInterface(PluginCapabilityType::kRUNTIME));
-}
-
 Enqueue enqueueOf(std::shared_ptr<IPluginV3> const& plugin)
 {
     return [plugin](PluginTensorDesc const* in, PluginTensorDesc const* out, void const* const* inputs,
@@ -66,6 +56,16 @@ Enqueue enqueueOf(std::shared_ptr<IPluginV3> const& plugin)
 }
 
 #if !defined(ONNX_FIX_ON_GPU)
+IPluginV3OneBuild& build(Plugin const& plugin)
+{
+    return *static_cast<IPluginV3OneBuild*>(plugin->getCapabilityInterface(PluginCapabilityType::kBUILD));
+}
+
+IPluginV3OneRuntime& runtime(Plugin const& plugin)
+{
+    return *static_cast<IPluginV3OneRuntime*>(plugin->getCapabilityInterface(PluginCapabilityType::kRUNTIME));
+}
+
 void checkCreator()
 {
     IPluginCreatorV3One* const one = creator();
@@ -98,10 +98,10 @@ void checkCreator()
     CHECK(make({{"axis", nullptr, PluginFieldType::kINT32, 1}}) == nullptr);
     CHECK(logged().said("createPlugin: the field axis must be"));
 
-    // At run time the fields are those of an engine, which say their layout.
+    // At run time the fields are those of an engine; the plugin in Python writes no layout.
     PluginField const field{"axis", &axis, PluginFieldType::kINT32, 1};
-    CHECK(make({field}, TensorRTPhase::kRUNTIME) == nullptr);
-    CHECK(logged().said("a layout that this library does not know"));
+    CHECK(make({field}, TensorRTPhase::kRUNTIME) != nullptr);
+    CHECK(logged().silent());
     CHECK(make({field, {"layout", &layouts[1], PluginFieldType::kINT32, 1}}, TensorRTPhase::kRUNTIME) == nullptr);
     CHECK(logged().said("a layout that this library does not know"));
     CHECK(make({field, {"layout", &layouts[0], PluginFieldType::kINT32, 1}}, TensorRTPhase::kRUNTIME) != nullptr);

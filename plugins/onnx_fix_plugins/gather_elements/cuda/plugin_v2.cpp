@@ -202,8 +202,7 @@ nvinfer1::IPluginV2* GatherElementsCreatorV2::createPlugin(
     char const* /*name*/, nvinfer1::PluginFieldCollection const* fc) noexcept
 {
     Parameters parameters{};
-    int32_t layout = 0;
-    Fault const fault = readFields(fc, parameters, layout);
+    Fault const fault = readFields(fc, parameters);
     if (fault != Fault::kNone)
     {
         logFault("createPlugin", fault);

@@ -186,15 +186,10 @@ nvinfer1::PluginFieldCollection const* GatherElementsCreatorV3::getFieldNames() 
 }
 
 nvinfer1::IPluginV3* GatherElementsCreatorV3::createPlugin(nvinfer1::AsciiChar const* /*name*/,
-    nvinfer1::PluginFieldCollection const* fc, nvinfer1::TensorRTPhase phase) noexcept
+    nvinfer1::PluginFieldCollection const* fc, nvinfer1::TensorRTPhase /*phase*/) noexcept
 {
     Parameters parameters{};
-    int32_t layout = 0;
-    Fault fault = readFields(fc, parameters, layout);
-    if (fault == Fault::kNone && phase == nvinfer1::TensorRTPhase::kRUNTIME && layout != kLayout)
-    {
-        fault = Fault::kLayout;
-    }
+    Fault const fault = readFields(fc, parameters);
     if (fault != Fault::kNone)
     {
         logFault("createPlugin", fault);

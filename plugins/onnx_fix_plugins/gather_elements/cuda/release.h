@@ -84,12 +84,11 @@ inline Shape shapeOf(nvinfer1::Dims const& dims) noexcept
 }
 
 // The axis among the fields that a parser or an engine passes; 0, as in ONNX, where it is absent.
-// `layout` is that of an engine, and 0 where there is none.
-inline Fault readFields(
-    nvinfer1::PluginFieldCollection const* fields, Parameters& parameters, int32_t& layout) noexcept
+// An engine may say its layout, too: one that the plugin in Python wrote has the axis alone.
+inline Fault readFields(nvinfer1::PluginFieldCollection const* fields, Parameters& parameters) noexcept
 {
     parameters.axis = 0;
-    layout = 0;
+    int32_t layout = kLayout;
     int32_t const count = fields == nullptr ? 0 : fields->nbFields;
     for (int32_t k = 0; k < count; ++k)
     {
@@ -130,7 +129,7 @@ inline Fault readFields(
         }
         (isAxis ? parameters.axis : layout) = value;
     }
-    return Fault::kNone;
+    return layout == kLayout ? Fault::kNone : Fault::kLayout;
 }
 
 // Everything that enqueue does, in whichever class: check on the host, then launch. It allocates

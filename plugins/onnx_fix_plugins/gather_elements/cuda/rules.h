@@ -234,8 +234,8 @@ inline Fault checkTypes(Spec const& data, Spec const& indices, Spec const& outpu
 // -- what an engine keeps of a plugin -------------------------------------------------------------
 //
 // As bytes (IPluginV2): four int32 in little-endian order: magic, layout, bytes of what follows, axis.
-// As fields (IPluginV3): the INT32 fields "layout" and "axis". A layout that is not known is refused:
-// the meaning of a plugin must not change under an engine.
+// As fields (IPluginV3): the INT32 fields "layout" (1 if absent) and "axis". A layout that is not known
+// is refused: the meaning of a plugin must not change under an engine.
 
 struct Parameters
 {
