@@ -25,7 +25,7 @@ def run_classes(release: str, api: int, folder: Path) -> None:
         str(CPP / f"classes_v{api}_main.cpp"),
         *(str(SOURCES / f"{name}.cpp") for name in (f"plugin_v{api}", "logging", "registration")),
     ]
-    compile_cpp(release, arguments, program)
+    compile_cpp(headers_of(release), arguments, program)
     done = subprocess.run([program], capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (0, "0 failures\n"), done.stdout + done.stderr
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from onnx import ModelProto, TensorProto, helper
-from plugin_builds import CPP, SOURCES, compile_cpp, headers_of
+from plugin_builds import CPP, HEADERS_VARIABLE, SOURCES, compile_cpp, headers, headers_of
 
 from onnx_fix_plugins import gather_elements
 
@@ -63,11 +64,12 @@ os._exit(0)
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The plugin class with a creator that says which fields arrive, without a kernel."""
     pytest.importorskip("tensorrt_rtx", reason="the extra rtx is not installed")
-    headers_of(HEADERS)
+    include = headers_of(HEADERS)
     path = tmp_path_factory.mktemp("probe") / "libprobe.so"
-    sources = [CPP / "fields_probe.cpp", SOURCES / "plugin_v3.cpp", SOURCES / "logging.cpp"]
+    sources = [CPP / "fields_probe.cpp", CPP / "no_kernel.cpp"]
+    sources += [SOURCES / "plugin_v3.cpp", SOURCES / "logging.cpp"]
     options = ["-shared", "-fPIC", "-fvisibility=hidden", "-Wl,--exclude-libs,ALL"]
-    compile_cpp(HEADERS, [*options, *map(str, sources)], path)
+    compile_cpp(include, [*options, *map(str, sources)], path)
     return path
 
 
@@ -173,3 +175,74 @@ def test_refusals_reach_the_user(
     assert "created 1" in done.stdout
     assert "parsed False" in done.stdout or "engine None" in done.stdout
     assert re.search(rf"GatherElementsPlugin::\w+: {text}", done.stderr), done.stderr
+
+
+REGISTRATION = """
+import ctypes, sys
+import tensorrt_rtx as trt
+log = trt.Logger(trt.Logger.ERROR)
+registry = trt.get_plugin_registry()
+def known():
+    return sum(c.name == "GatherElementsPlugin" for c in registry.all_creators)
+for way in sys.argv[2]:
+    if way == "o":
+        library = ctypes.CDLL(sys.argv[1])
+        print("opened", known(), library.onnxFixRegisterPlugins())
+    else:
+        print("loaded", registry.load_library(sys.argv[1]) is not None, known())
+sys.stdout.flush()
+import os
+os._exit(0)
+"""
+
+
+@pytest.fixture(scope="module")
+def registering(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library for TensorRT-RTX that registers when it is opened, linked with it.
+
+    The headers of TensorRT-RTX are not public. Those of 11.x lay the registry out as 1.7 does, so
+    a copy with its version macros stands for them.
+    """
+    libraries = pytest.importorskip("tensorrt_rtx_libs", reason="the extra rtx is not installed")
+    later = [release for release in headers() if int(release.partition(".")[0]) >= 11]
+    if not later:
+        pytest.skip(f"no headers of TensorRT 11: name their folder in {HEADERS_VARIABLE}")
+    folder = tmp_path_factory.mktemp("registering")
+    copy = shutil.copytree(headers_of(later[-1]), folder / "include")
+    version = (copy / "NvInferVersion.h").read_text()
+    version = re.sub(r"(#define TRT_MAJOR)_ENTERPRISE \d+", r"\1_RTX 1", version)
+    version = version.replace("TRT_MAJOR_ENTERPRISE", "TRT_MAJOR_RTX")
+    (copy / "NvInferVersion.h").write_text(version)
+    (library,) = Path(libraries.__file__).parent.glob("libtensorrt_rtx.so.*")
+    path = folder / "libregistering.so"
+    sources = [SOURCES / f"{name}.cpp" for name in ("plugin_v3", "logging", "registration")]
+    options = [
+        "-shared", "-fPIC", "-fvisibility=hidden", "-DONNX_FIX_REGISTER_ON_LOAD",
+        "-Wl,--exclude-libs,ALL", "-Wl,-z,nodelete", "-Wl,--no-as-needed", str(library),
+    ]  # fmt: skip
+    compile_cpp(copy, [*options, *map(str, [*sources, CPP / "no_kernel.cpp"])], path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("ways", "said"),
+    [
+        ("o", "opened 1 1\n"),
+        ("l", "loaded True 1\n"),
+        ("ol", "opened 1 1\nloaded True 1\n"),
+        ("lo", "loaded True 1\nopened 1 0\n"),
+        ("ll", "loaded True 1\nloaded False 1\n"),
+    ],
+)
+def test_opened_and_loaded(registering: Path, ways: str, said: str) -> None:
+    """What REGISTER_TENSORRT_PLUGIN does, and the entry points, in either order."""
+    done = subprocess.run(
+        [sys.executable, "-c", REGISTRATION, registering, ways],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, said), done.stderr
+
+
+def test_a_registered_library_builds(registering: Path, link: Path, tmp_path: Path) -> None:
+    done = ask(registering, model_of(), tmp_path, link)
+    assert done.returncode == 0 and "engine True" in done.stdout, done.stderr

@@ -69,11 +69,11 @@ def cuda() -> Path:
     pytest.skip("there are no headers of CUDA")
 
 
-def compile_cpp(release: str, arguments: Sequence[str], output: Path) -> None:
-    """Compile against the headers of a release. A warning of our own sources is an error."""
+def compile_cpp(include: Path, arguments: Sequence[str], output: Path) -> None:
+    """Compile against headers of TensorRT. A warning of our own sources is an error."""
     root = cuda()
     done = subprocess.run(
-        [compiler(), *STRICT, f"-I{SOURCES}", "-isystem", str(headers_of(release)),
+        [compiler(), *STRICT, f"-I{SOURCES}", "-isystem", str(include),
          "-isystem", str(root / "include"), *arguments, "-o", str(output),
          f"-L{root / 'lib64'}", f"-L{root / 'lib'}", "-lcudart_static", "-ldl", "-lrt", "-pthread"],
         capture_output=True, text=True, check=False,

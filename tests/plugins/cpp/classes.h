@@ -80,7 +80,7 @@ inline Log& logged()
     return only;
 }
 
-#if NV_TENSORRT_MAJOR >= 8
+#if ONNX_FIX_TENSORRT_MAJOR >= 8
 #define ONNX_FIX_NOEXCEPT noexcept
 #else
 #define ONNX_FIX_NOEXCEPT
@@ -172,7 +172,7 @@ inline std::vector<DataType> dataTypes()
 inline std::vector<DataType> allTypes()
 {
     std::vector<DataType> types = dataTypes();
-#if NV_TENSORRT_MAJOR >= 9 || (NV_TENSORRT_MAJOR == 8 && NV_TENSORRT_MINOR >= 6)
+#if ONNX_FIX_HAS_ENTRY_POINTS
     types.push_back(DataType::kUINT8);
     types.push_back(DataType::kFP8);
 #endif

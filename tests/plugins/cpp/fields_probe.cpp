@@ -1,18 +1,9 @@
 // A library with a creator named GatherElementsPlugin that says which fields arrive, then lets the
-// plugin's own creator make the plugin. No kernel: nothing is run.
+// plugin's own creator make the plugin. With no_kernel.cpp: nothing is run.
 
-#include "gather_elements.h"
 #include "plugin_v3.h"
 
 #include <cstdio>
-
-namespace onnx_fix
-{
-cudaError_t launchGatherElements(GatherElementsArgs const& /*args*/, cudaStream_t /*stream*/) noexcept
-{
-    return cudaErrorNotSupported;
-}
-} // namespace onnx_fix
 
 namespace
 {
