@@ -116,6 +116,14 @@ Dynamic = Annotated[
         "derive from it: kpts0:1=n0. May be repeated.",
     ),
 ]
+Unfreeze = Annotated[
+    bool,
+    typer.Option(
+        "--unfreeze",
+        help="Make the dims that MODEL declares dynamic so, where numbers in it hold them to one "
+        "size (`onnx-fix check` tells: OF804).",
+    ),
+]
 Also = Annotated[
     list[Path] | None,
     typer.Option(
@@ -169,6 +177,7 @@ def fix_command(
     freeze: Freeze = None,
     retype_io: RetypeIo = False,
     dynamic: Dynamic = None,
+    unfreeze: Unfreeze = False,
     also: Also = None,
     assume: Assume = None,
     no_verify: Annotated[
@@ -205,6 +214,7 @@ def fix_command(
         list[str] | None,
         typer.Option(
             "--profile",
+            "-p",
             metavar="RANGES",
             help="Sizes of dynamic inputs for --engine: n=1:16:64,x=1x3:4x3:8x3, or a YAML file. "
             "May be repeated for several profiles.",
@@ -257,6 +267,7 @@ def fix_command(
                 freeze=parse_freezes(freeze or ()),
                 retype_io=retype_io,
                 dynamic=parse_dynamic(dynamic or ()),
+                unfreeze=unfreeze,
                 also=also or (),
                 assume=parse_assume(assume or ()),
                 verify=not no_verify,
@@ -293,6 +304,7 @@ def plan_command(
     freeze: Freeze = None,
     retype_io: RetypeIo = False,
     dynamic: Dynamic = None,
+    unfreeze: Unfreeze = False,
     also: Also = None,
     assume: Assume = None,
     report: Annotated[
@@ -320,6 +332,7 @@ def plan_command(
             freeze=parse_freezes(freeze or ()),
             retype_io=retype_io,
             dynamic=parse_dynamic(dynamic or ()),
+            unfreeze=unfreeze,
             also=also or (),
             assume=parse_assume(assume or ()),
         )

@@ -222,6 +222,20 @@ def children(expression: Expression) -> tuple[Expression, ...]:
     return ()
 
 
+def symbols_of(expression: Expression) -> frozenset[str]:
+    """The symbols that a tensor depends on, in its numbers or its shape."""
+    own: list[Size] = []
+    match expression:
+        case Number(value):
+            own = [value]
+        case Index(length, _):
+            own = [length]
+        case Spread(_, dims) | Reshaped(_, dims, _):
+            own = list(dims)
+    inner = (symbols_of(child) for child in children(expression))
+    return frozenset().union(*(d.symbols for d in own), *inner)
+
+
 def compute(expression: Expression, values: Values) -> Array:
     """The tensor for these values of the symbols."""
     match expression:
@@ -271,11 +285,17 @@ def written(expression: Expression, nodes: Nodes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a tensor is made from sizes. ``exactness`` is ROUNDING where a last bit may differ."""
+    """How a tensor is made from sizes. ``exactness`` is ROUNDING where a last bit may differ.
+
+    ``assumed`` are the floats with many digits that were taken for parameters of the network since
+    no function of a size that is tried gives them; learned from exports at several sizes there are
+    none.
+    """
 
     expression: Expression
     dims: Dims
     exactness: Exactness = Exactness.EXACT
+    assumed: tuple[float, ...] = ()
 
     @property
     def opset(self) -> int:
