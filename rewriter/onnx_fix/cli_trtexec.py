@@ -171,14 +171,12 @@ def register(app: typer.Typer) -> None:
 
 def _own_libraries(proto: ModelProto, target: Target) -> tuple[Path, ...]:
     """What ``onnx-fix plugins build`` made for this target, as far as the model needs it."""
-    from onnx_fix.plugin_libraries import built_for
-    from onnx_fix.trtexec.needs import plugin_needs
+    from onnx_fix.plugin_libraries import built_of
 
-    found = [built_for(target.name, need.op) for need in plugin_needs(proto, target) if need.own]
-    paths = dict.fromkeys(one.path for one in found if one is not None)
+    paths = built_of(proto, target)
     for path in paths:
         typer.echo(f"note: with the plugin library built for {target.name}, {path}", err=True)
-    return tuple(paths)
+    return paths
 
 
 def _only_with_run(run: bool, trtexec: Path | None, log: Path | None) -> None:

@@ -75,13 +75,14 @@ def test_list_as_json(tmp_path: Path) -> None:
     assert run("list", "--in", tmp_path / "none").exit_code == 2
 
 
-def note(folder: Path, **changes: object) -> Path:
+def note(folder: Path, library: Path | None = None, **changes: object) -> Path:
+    """A library as ``plugins build`` would leave it in a folder; of no use unless one is given."""
     folder.mkdir(parents=True, exist_ok=True)
     said = {
         "schema_version": 1, "target": "trt-8.6", "api": "V2", "architectures": ["86"],
         "ops": ["GatherElementsPlugin"], "linked": "", "compiler": "nvcc", "digest": "0" * 16,
     }  # fmt: skip
-    (folder / NAME).write_bytes(b"library")
+    (folder / NAME).write_bytes(b"library" if library is None else library.read_bytes())
     (folder / f"{NAME}.json").write_text(json.dumps({**said, **changes}))
     return folder / NAME
 
@@ -352,7 +353,7 @@ def test_a_registry_of_another_major_version_is_left_alone(built: BuiltLibrary) 
 
 
 @pytest.mark.rtx
-def test_a_model_is_built_with_it(built: BuiltLibrary, tmp_path: Path) -> None:
+def test_a_model_is_built_with_it(built: BuiltLibrary, cache: Path, tmp_path: Path) -> None:
     if not built.linked:
         pytest.skip("the extra rtx is not installed")
     model = plugin_model(tmp_path)
@@ -363,6 +364,14 @@ def test_a_model_is_built_with_it(built: BuiltLibrary, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert b"GatherElementsPlugin" in engine.read_bytes()
     assert "in Python stood in" not in result.output
+    # The library of the default folder is taken without being named.
+    place = cache / "rtx-1.7"
+    note(place, target="rtx-1.7", library=built.path)
+    result = CliRunner().invoke(app, [str(a) for a in [*arguments, *more[:2], "--force"]])
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.output.split())
+    assert "with the plugin library built for rtx-1.7" in said
+    assert "in Python stood in" not in said
 
 
 @pytest.mark.slow

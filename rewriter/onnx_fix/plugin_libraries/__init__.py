@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from onnx_fix.plugin_libraries.building import CompileError, Request, build
 from onnx_fix.plugin_libraries.shipped import PluginSource, Use, shipped, uses
-from onnx_fix.plugin_libraries.store import BuiltLibrary, built_for, built_in, default_folder
+from onnx_fix.plugin_libraries.store import (
+    BuiltLibrary,
+    built_for,
+    built_in,
+    built_of,
+    default_folder,
+)
 
 __all__ = [
     "BuiltLibrary",
@@ -15,6 +21,7 @@ __all__ = [
     "build",
     "built_for",
     "built_in",
+    "built_of",
     "default_folder",
     "shipped",
     "uses",

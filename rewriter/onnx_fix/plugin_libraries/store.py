@@ -10,7 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from onnx import ModelProto
+
 from onnx_fix.plugin_libraries.shipped import PluginSource
+from onnx_fix.target import Target
+from onnx_fix.trtexec.needs import plugin_needs
 
 FOLDER_VARIABLE = "ONNX_FIX_PLUGINS"
 """Environment variable that names another folder for built libraries."""
@@ -80,6 +84,13 @@ def built_for(target: str, op: str) -> BuiltLibrary | None:
     """The library in the default folder that brings an op to a target."""
     found = [b for b in built_in(default_folder()) if b.target == target and op in b.ops]
     return found[0] if found else None
+
+
+def built_of(model: ModelProto, target: Target) -> tuple[Path, ...]:
+    """The libraries in the default folder that a model needs on a target."""
+    needed = [need.op for need in plugin_needs(model, target) if need.own]
+    found = [built_for(target.name, op) for op in needed]
+    return tuple(dict.fromkeys(one.path for one in found if one is not None))
 
 
 def _note(library: Path) -> Path:
