@@ -30,11 +30,9 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The index arithmetic as a program of the host."""
     program = tmp_path_factory.mktemp("host") / "host_index"
     assert CXX is not None
-    subprocess.run(
-        [CXX, "-std=c++14", "-O1", "-Wall", "-Wextra", "-Werror", build.HERE / "host_index.cpp"]
-        + ["-o", program],
-        check=True,
-    )
+    flags = ["-std=c++14", "-O1", "-Wall", "-Wextra", "-Werror"]
+    source = build.HERE / "host_index.cpp"
+    subprocess.run([CXX, *flags, str(source), "-o", str(program)], check=True)
     return program
 
 

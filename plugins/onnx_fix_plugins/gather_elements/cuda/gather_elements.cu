@@ -424,10 +424,15 @@ struct TiledLayout
     int32_t axisSize;     // D
     int32_t axisCount;    // K
     int32_t columnsShift; // a tile has 2^columnsShift columns
-    int32_t segments;     // blocks per tile
-    int32_t segment;      // places on the axis of output that such a block computes
+    int32_t segments;     // pieces of a tile's outputs, ..
+    int32_t segment;      // .. of so many places on the axis
+    uint32_t blocks;      // rows x tiles x segments
     int32_t copyBytes;    // of one asynchronous copy: 16, 8 or 4; 0: element by element
-    bool dataVectors;     // vectors of data are aligned
+    // For indices that are alike along the inner dims:
+    int64_t lines;                 // rows x K
+    Divisor<uint32_t> lineVectors; // vectors of `inner`
+    Divisor<uint32_t> places;      // K
+    bool dataVectors;              // vectors of data are aligned
 };
 
 // Columns `width` of every place on the axis, of the tile that begins at `from`.
@@ -450,77 +455,178 @@ __device__ __forceinline__ void copyTile(Elem* staged, Elem const* from, TiledLa
     }
 }
 
-// An axis with contiguous dims inside: a block takes a tile of columns. Where its first indices are
-// alike across columns, as an expanded index has them, it reads data where it lies, in vectors;
-// otherwise it brings the tile into shared memory, where the order of the indices costs little.
+template <int count>
+struct Log2
+{
+    static constexpr int kValue = 1 + Log2<count / 2>::kValue;
+};
+template <>
+struct Log2<1>
+{
+    static constexpr int kValue = 0;
+};
+
+// Whether the indices are alike along the inner dims, judged by the same samples in every block, so
+// that all blocks agree. It decides how fast the result comes, not what it is.
+template <typename Index>
+__device__ __forceinline__ bool looksExpanded(TiledLayout const& layout, Index const* indices)
+{
+    constexpr int kSamples = 128;
+    bool alike = true;
+    if (threadIdx.x < kSamples)
+    {
+        int64_t const step = (layout.lines - 1) / kSamples + 1;
+        int64_t const line = static_cast<int64_t>(threadIdx.x) * step;
+        if (line < layout.lines)
+        {
+            // Neighbours somewhere in the line, and the ends of it.
+            Index const* const from = indices + line * layout.inner;
+            int64_t const column = (layout.inner - 1) * threadIdx.x / kSamples;
+            Index const first = loadIndex(from);
+            alike = loadIndex(from + column) == first && loadIndex(from + column + 1) == first;
+        }
+    }
+    return __syncthreads_and(alike) != 0;
+}
+
+constexpr int kLineThreads = 256;
+constexpr int kLineBlocks = 6; // on a processor
+
+template <int vector>
+struct LineShape
+{
+    static constexpr int kUnroll = vector == 1 ? 4 : (vector == 2 ? 2 : 1);
+    static constexpr int kRounds = 4;
+    static constexpr int kChunk = kLineThreads * kUnroll * kRounds; // vectors
+};
+
+// An axis with contiguous dims inside, in two kernels, one of which finds that the other serves the
+// indices and leaves. This one serves those that are alike along the inner dims, as an expanded
+// index is: neighbours lie together, so that data is read where it lies, in vectors.
 template <typename Elem, typename Index, int vector>
-__global__ void __launch_bounds__(kTiledThreads) gatherTiled(TiledLayout const layout, Elem const* __restrict__ data,
+__global__ void __launch_bounds__(kLineThreads, 4) gatherLines(TiledLayout const layout, Elem const* __restrict__ data,
     Index const* __restrict__ indices, Elem* __restrict__ output, int32_t* __restrict__ outOfRange)
 {
-    unsigned const whole = blockIdx.x / static_cast<unsigned>(layout.segments);
-    int32_t const firstPlace = static_cast<int32_t>(blockIdx.x - whole * layout.segments) * layout.segment;
-    unsigned const row = whole / static_cast<unsigned>(layout.tiles);
-    int64_t const firstColumn = static_cast<int64_t>(whole - row * static_cast<unsigned>(layout.tiles))
-        << layout.columnsShift;
-    int32_t const width
-        = static_cast<int32_t>(min(layout.inner - firstColumn, int64_t{1} << layout.columnsShift));
-    int32_t const places = min(layout.segment, layout.axisCount - firstPlace);
-    Elem const* const from = data + row * layout.rowStride + firstColumn;
-    int64_t const start = (static_cast<int64_t>(row) * layout.axisCount + firstPlace) * layout.inner + firstColumn;
-    Index const* const wanted = indices + start;
-    Elem* const to = output + start;
-    uint32_t const size = static_cast<uint32_t>(layout.axisSize);
-    constexpr int kShift = vector == 1 ? 0 : vector == 2 ? 1 : vector == 4 ? 2 : 3;
-    int32_t const shift = layout.columnsShift - kShift; // vectors in a line of the tile
-    int32_t const mask = (1 << shift) - 1;
-    int32_t const vectors = places << shift;
-    int32_t bad = 0;
-
-    // Every thread holds the indices of its next vectors, to have several loads in flight.
-    constexpr int kUnroll = vector == 1 ? 4 : 2;
-    Pack<Index, vector> next[kUnroll];
-    bool alike = true;
-    auto const fetch = [&](int32_t v) {
-#pragma unroll
-        for (int u = 0; u < kUnroll; ++u)
-        {
-            int32_t const n = v + u * kTiledThreads;
-            int32_t const column = (n & mask) << kShift;
-            if (n < vectors && column < width)
-            {
-                next[u] = loadPack<true, Index, vector>(wanted + (n >> shift) * layout.inner + column);
-            }
-        }
-    };
-    fetch(threadIdx.x);
+    if (!looksExpanded(layout, indices))
     {
-        int32_t const column = static_cast<int32_t>(threadIdx.x & mask) << kShift;
-        if (static_cast<int32_t>(threadIdx.x) < vectors && column < width)
+        return;
+    }
+    constexpr int kUnroll = LineShape<vector>::kUnroll;
+    constexpr uint32_t kChunk = LineShape<vector>::kChunk;
+    uint32_t const perLine = layout.lineVectors.value;
+    uint32_t const size = static_cast<uint32_t>(layout.axisSize);
+    int64_t const total = layout.lines * perLine;
+    int32_t bad = 0;
+    for (int64_t first = static_cast<int64_t>(blockIdx.x) * kChunk; first < total;
+         first += static_cast<int64_t>(gridDim.x) * kChunk)
+    {
+        // 64-bit divisions once; the rest are offsets from there in 32 bits.
+        uint32_t const vectors = static_cast<uint32_t>(min(total - first, static_cast<int64_t>(kChunk)));
+        int64_t const line = first / perLine;
+        uint32_t const ahead = static_cast<uint32_t>(first - line * perLine);
+        int64_t const row = line / layout.axisCount;
+        uint32_t const place = static_cast<uint32_t>(line - row * layout.axisCount);
+        Elem const* const rowData = data + row * layout.rowStride;
+#pragma unroll 1
+        for (uint32_t v = threadIdx.x; v < vectors; v += kLineThreads * kUnroll)
         {
-            // The column to the left too, so that single outputs are compared as well.
-            Index const left = loadIndex(wanted + (threadIdx.x >> shift) * layout.inner + (column > 0 ? column - 1 : 0));
+            Pack<Index, vector> index[kUnroll];
+            Pack<Elem, vector> value[kUnroll];
 #pragma unroll
-            for (int k = 0; k < vector; ++k)
+            for (int u = 0; u < kUnroll; ++u)
             {
-                alike = alike && next[0].at[k] == left;
+                uint32_t const n = v + u * kLineThreads;
+                if (n < vectors)
+                {
+                    index[u] = loadPack<true, Index, vector>(indices + (first + n) * vector);
+                }
+            }
+#pragma unroll
+            for (int u = 0; u < kUnroll; ++u)
+            {
+                uint32_t const n = v + u * kLineThreads;
+                if (n >= vectors)
+                {
+                    continue;
+                }
+                uint32_t const down = layout.lineVectors.divide(ahead + n);
+                uint32_t const column = (ahead + n - down * perLine) * vector;
+                Elem const* const from
+                    = rowData + layout.places.divide(place + down) * layout.rowStride + column;
+                bool same = layout.dataVectors;
+#pragma unroll
+                for (int k = 1; k < vector; ++k)
+                {
+                    same = same && index[u].at[k] == index[u].at[0];
+                }
+                if (same)
+                {
+                    int32_t found = 0;
+                    uint32_t const at = wrapIndex<uint32_t>(index[u].at[0], size, found);
+                    bad += found * vector;
+                    value[u] = loadPack<false, Elem, vector>(from + at * layout.axisStride);
+                }
+                else
+                {
+#pragma unroll
+                    for (int k = 0; k < vector; ++k)
+                    {
+                        uint32_t const at = wrapIndex<uint32_t>(index[u].at[k], size, bad);
+                        value[u].at[k] = loadData(from + at * layout.axisStride + k);
+                    }
+                }
+            }
+#pragma unroll
+            for (int u = 0; u < kUnroll; ++u)
+            {
+                uint32_t const n = v + u * kLineThreads;
+                if (n < vectors)
+                {
+                    storePack<Elem, vector>(output + (first + n) * vector, value[u]);
+                }
             }
         }
     }
-    bool const direct = __syncthreads_and(alike) != 0;
-    Elem* const staged = reinterpret_cast<Elem*>(sharedBytes);
-    if (!direct)
+    report(outOfRange, bad);
+}
+
+// This one serves all others: a block brings tiles of columns into shared memory, one after the
+// other, where the order of the indices costs little.
+template <typename Elem, typename Index, int vector>
+__global__ void __launch_bounds__(kTiledThreads, 2) gatherTiled(TiledLayout const layout, Elem const* __restrict__ data,
+    Index const* __restrict__ indices, Elem* __restrict__ output, int32_t* __restrict__ outOfRange)
+{
+    if (looksExpanded(layout, indices))
     {
+        return;
+    }
+    int32_t bad = 0;
+    for (uint32_t block = blockIdx.x; block < layout.blocks; block += gridDim.x)
+    {
+        uint32_t const whole = block / static_cast<uint32_t>(layout.segments);
+        int32_t const firstPlace = static_cast<int32_t>(block - whole * layout.segments) * layout.segment;
+        unsigned const row = whole / static_cast<unsigned>(layout.tiles);
+        int64_t const firstColumn = static_cast<int64_t>(whole - row * static_cast<unsigned>(layout.tiles))
+            << layout.columnsShift;
+        int32_t const width
+            = static_cast<int32_t>(min(layout.inner - firstColumn, int64_t{1} << layout.columnsShift));
+        int32_t const places = min(layout.segment, layout.axisCount - firstPlace);
+        Elem const* const from = data + row * layout.rowStride + firstColumn;
+        int64_t const start = (static_cast<int64_t>(row) * layout.axisCount + firstPlace) * layout.inner + firstColumn;
+        Index const* const wanted = indices + start;
+        Elem* const to = output + start;
+        uint32_t const size = static_cast<uint32_t>(layout.axisSize);
+        constexpr int kShift = Log2<vector>::kValue;
+        int32_t const shift = layout.columnsShift - kShift; // vectors in a line of the tile
+        int32_t const mask = (1 << shift) - 1;
+        int32_t const vectors = places << shift;
+
+        Elem* const staged = reinterpret_cast<Elem*>(sharedBytes);
         switch (layout.copyBytes)
         {
         case 16: copyTile<Elem, 16>(staged, from, layout, width); break;
         case 8: copyTile<Elem, 8>(staged, from, layout, width); break;
-        case 4:
-            if (sizeof(Elem) <= 4)
-            {
-                copyTile<Elem, sizeof(Elem) <= 4 ? 4 : 8>(staged, from, layout, width);
-                break;
-            }
-        // fall through
+        case 4: copyTile<Elem, sizeof(Elem) <= 4 ? 4 : 8>(staged, from, layout, width); break;
         default:
             for (int32_t k = threadIdx.x; k < (layout.axisSize << layout.columnsShift); k += kTiledThreads)
             {
@@ -531,62 +637,53 @@ __global__ void __launch_bounds__(kTiledThreads) gatherTiled(TiledLayout const l
                 }
             }
         }
+
+        // Every thread holds the indices of its next vectors, to have several loads in flight.
+        constexpr int kUnroll = vector == 1 ? 4 : (vector < 8 ? 2 : 1);
+        Pack<Index, vector> next[kUnroll];
+        auto const fetch = [&](int32_t v) {
+#pragma unroll
+            for (int u = 0; u < kUnroll; ++u)
+            {
+                int32_t const n = v + u * kTiledThreads;
+                int32_t const column = (n & mask) << kShift;
+                if (n < vectors && column < width)
+                {
+                    next[u] = loadPack<true, Index, vector>(wanted + (n >> shift) * layout.inner + column);
+                }
+            }
+        };
+        fetch(threadIdx.x);
         waitForCopies();
         __syncthreads();
-    }
-    for (int32_t v = threadIdx.x; v < vectors; v += kTiledThreads * kUnroll)
-    {
-        Pack<Index, vector> index[kUnroll];
-#pragma unroll
-        for (int u = 0; u < kUnroll; ++u)
+        for (int32_t v = threadIdx.x; v < vectors; v += kTiledThreads * kUnroll)
         {
-            index[u] = next[u];
-        }
-        fetch(v + kTiledThreads * kUnroll);
-        Pack<Elem, vector> value[kUnroll];
+            Pack<Index, vector> index[kUnroll];
 #pragma unroll
-        for (int u = 0; u < kUnroll; ++u)
-        {
-            int32_t const n = v + u * kTiledThreads;
-            int32_t const column = (n & mask) << kShift;
-            if (n >= vectors || column >= width)
+            for (int u = 0; u < kUnroll; ++u)
             {
-                continue;
+                index[u] = next[u];
             }
-            bool same = vector > 1 && direct && layout.dataVectors;
+            fetch(v + kTiledThreads * kUnroll);
 #pragma unroll
-            for (int k = 1; k < vector; ++k)
+            for (int u = 0; u < kUnroll; ++u)
             {
-                same = same && index[u].at[k] == index[u].at[0];
-            }
-            if (same)
-            {
-                int32_t found = 0;
-                uint32_t const at = wrapIndex<uint32_t>(index[u].at[0], size, found);
-                bad += found * vector;
-                value[u] = loadPack<false, Elem, vector>(from + at * layout.axisStride + column);
-            }
-            else
-            {
-#pragma unroll
-                for (int k = 0; k < vector; ++k)
+                int32_t const n = v + u * kTiledThreads;
+                int32_t const column = (n & mask) << kShift;
+                if (n < vectors && column < width)
                 {
-                    uint32_t const at = wrapIndex<uint32_t>(index[u].at[k], size, bad);
-                    value[u].at[k] = direct ? loadData(from + at * layout.axisStride + (column + k))
-                                            : staged[(at << layout.columnsShift) + column + k];
+                    Pack<Elem, vector> value;
+#pragma unroll
+                    for (int k = 0; k < vector; ++k)
+                    {
+                        uint32_t const at = wrapIndex<uint32_t>(index[u].at[k], size, bad);
+                        value.at[k] = staged[(at << layout.columnsShift) + column + k];
+                    }
+                    storePack<Elem, vector>(to + (n >> shift) * layout.inner + column, value);
                 }
             }
         }
-#pragma unroll
-        for (int u = 0; u < kUnroll; ++u)
-        {
-            int32_t const n = v + u * kTiledThreads;
-            int32_t const column = (n & mask) << kShift;
-            if (n < vectors && column < width)
-            {
-                storePack<Elem, vector>(to + (n >> shift) * layout.inner + column, value[u]);
-            }
-        }
+        __syncthreads(); // The next tile takes the place of this one.
     }
     report(outOfRange, bad);
 }
@@ -616,15 +713,18 @@ struct ElementOf<8>
     using Type = uint64_t;
 };
 
-// Outputs per vector: as many as make 16 bytes of indices, but no more than 16 bytes of output.
-template <typename Elem, typename Index>
+// Outputs per vector: 16 bytes of output, or 8 outputs.
+template <typename Elem>
 struct VectorOf
 {
-#ifdef OLD_VECTOR
     static constexpr int kCount = sizeof(Elem) == 8 ? 2 : (sizeof(Elem) == 4 ? 4 : 8);
-#else
+};
+
+// Where few places of many are read, more threads with less each do better: 16 bytes of indices.
+template <typename Elem, typename Index>
+struct NarrowVectorOf
+{
     static constexpr int kCount = 16 / (sizeof(Elem) > sizeof(Index) ? sizeof(Elem) : sizeof(Index));
-#endif
 };
 
 struct Call
@@ -637,6 +737,19 @@ struct Call
 inline int64_t divideUp(int64_t a, int64_t b)
 {
     return (a + b - 1) / b;
+}
+
+// A read of one element moves 32 bytes. Where that is less than all data, data is not worth reading
+// as a whole.
+inline bool sparse(Plan const& plan, int64_t elementBytes)
+{
+    return plan.axisCount * 16 < plan.axisSize * elementBytes;
+}
+
+// Reads that the first-level cache does not serve.
+inline bool scattered(Plan const& plan, int64_t elementBytes)
+{
+    return sparse(plan, elementBytes) || plan.axisSize * elementBytes > 128 * 1024;
 }
 
 inline bool aligned(void const* pointer, size_t bytes)
@@ -670,10 +783,15 @@ cudaError_t startFlat(Call const& call)
 template <typename Elem, typename Index, typename Offset>
 cudaError_t startFlat(Call const& call, bool vectors)
 {
-    constexpr int kVector = VectorOf<Elem, Index>::kCount;
+    constexpr int kVector = VectorOf<Elem>::kCount;
+    constexpr int kNarrow = NarrowVectorOf<Elem, Index>::kCount;
     switch (call.plan.form)
     {
     case Form::kLast:
+        if (vectors && kNarrow != kVector && scattered(call.plan, sizeof(Elem)))
+        {
+            return startFlat<Elem, Index, Offset, kNarrow, false>(call);
+        }
         return vectors ? startFlat<Elem, Index, Offset, kVector, false>(call)
                        : startFlat<Elem, Index, Offset, 1, false>(call);
     case Form::kMiddle:
@@ -691,6 +809,8 @@ struct Device
 {
     int processors;
     int sharedBytes; // that a block may ask for
+    int sharedInAll; // of a processor
+    int cacheBytes;  // of the second level
 };
 
 cudaError_t askDevice(Device& device)
@@ -704,6 +824,15 @@ cudaError_t askDevice(Device& device)
     if (status == cudaSuccess)
     {
         status = cudaDeviceGetAttribute(&device.sharedBytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, current);
+    }
+    if (status == cudaSuccess)
+    {
+        status = cudaDeviceGetAttribute(
+            &device.sharedInAll, cudaDevAttrMaxSharedMemoryPerMultiprocessor, current);
+    }
+    if (status == cudaSuccess)
+    {
+        status = cudaDeviceGetAttribute(&device.cacheBytes, cudaDevAttrL2CacheSize, current);
     }
     return status;
 }
@@ -754,24 +883,25 @@ bool planStaged(Plan const& plan, int64_t elementBytes, int64_t vector, Device c
     return true;
 }
 
-// Whether bringing whole rows costs less than reading single elements. A row that is read in part
-// is not worth it: a single read moves 32 bytes.
+// Whether the order of the indices costs more than bringing whole rows. The bounds were measured.
 bool worthStaging(Plan const& plan, int64_t elementBytes, StagedLayout const& layout, int64_t blocks,
     Device const& device)
 {
     int64_t const perBlock = layout.rowsPerBlock > 1 ? int64_t{layout.rowsPerBlock} * plan.axisCount : layout.segment;
-    return plan.axisCount * 16 >= plan.axisSize * elementBytes && perBlock >= 1024
+    int64_t const least = plan.count >= (1 << 22) ? 1024 : 8192;
+    return !sparse(plan, elementBytes) && plan.axisSize * elementBytes >= least && perBlock >= 1024
         && blocks * 2 >= device.processors;
 }
 
+constexpr int64_t kTiledLine = 32;
 constexpr int64_t kTiledBytes = 64 * 1024; // of data for a block, to have three on a processor
 
 // How columns are shared out among blocks; false where no tile fits.
-bool planTiled(Plan const& plan, void const* data, int64_t elementBytes, int64_t vector, Device const& device,
-    TiledLayout& layout, int64_t& blocks, size_t& shared)
+bool planTiled(Plan const& plan, void const* data, int64_t elementBytes, int64_t vector, int64_t lineVector,
+    Device const& device, TiledLayout& layout, int64_t& blocks, size_t& shared)
 {
     int64_t const line = plan.axisSize * elementBytes; // bytes of one column
-    if (plan.form != Form::kMiddle || line * vector > device.sharedBytes || plan.axisCount >= (1 << 24))
+    if (plan.form != Form::kMiddle || plan.inner < 2 || line * vector > device.sharedBytes || plan.axisCount >= (1 << 24))
     {
         return false;
     }
@@ -786,7 +916,7 @@ bool planTiled(Plan const& plan, void const* data, int64_t elementBytes, int64_t
         int64_t const columns = int64_t{2} << shift;
         return (int64_t{1} << shift) < plan.inner && line * columns <= limit;
     };
-    while (wider(device.sharedBytes) && (elementBytes << shift) < 32)
+    while (wider(device.sharedBytes) && (elementBytes << shift) < kTiledLine)
     {
         ++shift;
     }
@@ -814,8 +944,6 @@ bool planTiled(Plan const& plan, void const* data, int64_t elementBytes, int64_t
     layout.columnsShift = shift;
     layout.segments = static_cast<int32_t>(segments);
     layout.segment = static_cast<int32_t>(segment);
-    layout.dataVectors = plan.rowStride % vector == 0 && plan.axisStride % vector == 0
-        && aligned(data, static_cast<size_t>(elementBytes * vector));
     layout.copyBytes = 0;
     for (int64_t bytes = 16; bytes >= 4 && bytes >= elementBytes && layout.copyBytes == 0; bytes /= 2)
     {
@@ -825,17 +953,40 @@ bool planTiled(Plan const& plan, void const* data, int64_t elementBytes, int64_t
         layout.copyBytes = fits ? static_cast<int32_t>(bytes) : 0;
     }
     blocks = layout.tiles * plan.rows * segments;
+    layout.lines = plan.rows * plan.axisCount;
+    // Offsets in a chunk of lines are 32-bit, counted from the line in which it begins.
+    if (plan.inner >= (1 << 30) || blocks > 0x3fffffff)
+    {
+        return false;
+    }
+    layout.blocks = static_cast<uint32_t>(blocks);
+    layout.lineVectors = makeDivisor<uint32_t>(plan.inner / lineVector);
+    layout.places = makeDivisor<uint32_t>(plan.axisCount);
+    size_t const packBytes = static_cast<size_t>(elementBytes * lineVector);
+    layout.dataVectors = plan.rowStride % lineVector == 0 && plan.axisStride % lineVector == 0
+        && aligned(data, packBytes < 16 ? packBytes : 16);
     shared = static_cast<size_t>(line << shift);
     return true;
 }
 
+// Blocks of gatherTiled that fit on a processor: shared memory is what they are short of.
+int64_t tiledPerProcessor(size_t shared, Device const& device)
+{
+    int64_t const fit = device.sharedInAll / static_cast<int64_t>(shared + 1024);
+    return fit < 1 ? 1 : (fit > 3 ? 3 : fit);
+}
+
 // Whether bringing whole tiles costs less than reading single elements, each of which moves 32
-// bytes, should the indices differ across columns; and whether there are blocks for all.
+// bytes, should the indices differ across columns; and whether there are blocks for all. A narrow
+// tile does only where single reads would not find a row of data in the second-level cache.
 bool worthTiling(Plan const& plan, int64_t elementBytes, TiledLayout const& layout, int64_t blocks,
     Device const& device)
 {
+    int64_t const width = elementBytes << layout.columnsShift;
     return layout.segment * int64_t{16} >= plan.axisSize * elementBytes
-        && (elementBytes << layout.columnsShift) >= 8 && blocks >= device.processors && plan.count >= (1 << 21);
+        && blocks >= device.processors && plan.count >= (1 << 21)
+        && (width >= kTiledLine
+            || (width >= 8 && plan.axisSize * plan.axisStride * elementBytes > device.cacheBytes));
 }
 
 template <typename Kernel>
@@ -848,14 +999,25 @@ cudaError_t allowShared(Kernel kernel, size_t shared, Device const& device)
 }
 
 template <typename Elem, typename Index, int vector>
+cudaError_t startLines(Call const& call, TiledLayout const& layout, Device const& device)
+{
+    int64_t const chunks = divideUp(layout.lines * layout.lineVectors.value, LineShape<vector>::kChunk);
+    int64_t const resident = int64_t{kLineBlocks} * device.processors;
+    return start(gatherLines<Elem, Index, vector>, chunks < resident ? chunks : resident, kLineThreads, 0,
+        call.stream, layout, static_cast<Elem const*>(call.args.data),
+        static_cast<Index const*>(call.args.indices), static_cast<Elem*>(call.args.output), call.args.outOfRange);
+}
+
+template <typename Elem, typename Index, int vector>
 cudaError_t startTiled(Call const& call, TiledLayout const& layout, int64_t blocks, size_t shared,
     Device const& device)
 {
     auto const kernel = gatherTiled<Elem, Index, vector>;
     cudaError_t const status = allowShared(kernel, shared, device);
+    int64_t const resident = tiledPerProcessor(shared, device) * device.processors;
     return status != cudaSuccess ? status
-                                 : start(kernel, blocks, kTiledThreads, shared, call.stream, layout,
-                                       static_cast<Elem const*>(call.args.data),
+                                 : start(kernel, blocks < resident ? blocks : resident, kTiledThreads, shared,
+                                       call.stream, layout, static_cast<Elem const*>(call.args.data),
                                        static_cast<Index const*>(call.args.indices),
                                        static_cast<Elem*>(call.args.output), call.args.outOfRange);
 }
@@ -878,7 +1040,7 @@ cudaError_t startStaged(Call const& call, StagedLayout const& layout, int64_t bl
 template <typename Elem, typename Index>
 cudaError_t dispatch(Call const& call, GatherTuning const& tuning, GatherChoice& choice)
 {
-    constexpr int kVector = VectorOf<Elem, Index>::kCount;
+    constexpr int kVector = VectorOf<Elem>::kCount;
     constexpr size_t kIndexBytes = sizeof(Index) * kVector < 16 ? sizeof(Index) * kVector : 16;
     constexpr size_t kOutputBytes = sizeof(Elem) * kVector < 16 ? sizeof(Elem) * kVector : 16;
     bool const vectors = !tuning.scalar && aligned(call.args.indices, kIndexBytes)
@@ -907,14 +1069,24 @@ cudaError_t dispatch(Call const& call, GatherTuning const& tuning, GatherChoice&
         return vectors ? startStaged<Elem, Index, kVector>(call, staged, blocks, shared, device)
                        : startStaged<Elem, Index, 1>(call, staged, blocks, shared, device);
     }
-    TiledLayout tiled{};
-    if ((automatic || tuning.path == GatherPath::kTiled)
-        && planTiled(call.plan, call.args.data, sizeof(Elem), choice.vector, device, tiled, blocks, shared)
-        && (!automatic || worthTiling(call.plan, sizeof(Elem), tiled, blocks, device)))
+    for (int64_t vector = choice.vector; automatic || tuning.path == GatherPath::kTiled; vector = 1)
     {
-        choice.path = GatherPath::kTiled;
-        return vectors ? startTiled<Elem, Index, kVector>(call, tiled, blocks, shared, device)
-                       : startTiled<Elem, Index, 1>(call, tiled, blocks, shared, device);
+        // Columns that are too long for a tile of whole vectors may fit as a narrower one.
+        TiledLayout tiled{};
+        if (planTiled(call.plan, call.args.data, sizeof(Elem), vector, choice.vector, device, tiled, blocks, shared)
+            && (!automatic || worthTiling(call.plan, sizeof(Elem), tiled, blocks, device)))
+        {
+            choice.path = GatherPath::kTiled;
+            cudaError_t const status = vectors ? startLines<Elem, Index, kVector>(call, tiled, device)
+                                               : startLines<Elem, Index, 1>(call, tiled, device);
+            return status != cudaSuccess ? status
+                : vector > 1 ? startTiled<Elem, Index, kVector>(call, tiled, blocks, shared, device)
+                             : startTiled<Elem, Index, 1>(call, tiled, blocks, shared, device);
+        }
+        if (vector == 1)
+        {
+            break;
+        }
     }
     if (!automatic && tuning.path != GatherPath::kFlat)
     {

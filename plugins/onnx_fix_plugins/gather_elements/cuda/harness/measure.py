@@ -46,6 +46,7 @@ TIMINGS = [
     ),
     Timing("descriptors, batch", (64, 256, 4096), (64, 256, 4096), 2, expand=1),
     Timing("descriptors, batch", (64, 4096, 256), (64, 4096, 256), 1, expand=2),
+    Timing("3-D", (64, 4096, 256), (64, 4096, 256), 1),
     Timing("top-k", (16, 80, 8400), (16, 80, 300), 2),
     Timing("top-k", (16, 900 * 91), (16, 300), 1),
     Timing("top-k", (4096, 50257), (4096, 64), 1),
