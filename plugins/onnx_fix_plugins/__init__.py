@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from onnx import FunctionProto
 
+from onnx_fix.plugin_libraries import PluginSource
 from onnx_fix_plugins import gather_elements
 
 
@@ -17,4 +20,18 @@ def reference_functions(opset: int) -> list[FunctionProto]:
     return [gather_elements.function_body(opset)]
 
 
-__all__ = ["gather_elements", "reference_functions"]
+def plugin_sources() -> list[PluginSource]:
+    """The plugins whose libraries are built from sources of this package."""
+    return [gather_elements.source()]
+
+
+def python_plugins() -> dict[str, Path]:
+    """The ops with a plugin in Python, and its module.
+
+    The module imports neither TensorRT nor onnx. Its ``register(trt)`` adds the creator to the
+    registry of a TensorRT module, and says whether it did.
+    """
+    return {gather_elements.OP: Path(gather_elements.__file__).with_name("tensorrt_plugin.py")}
+
+
+__all__ = ["gather_elements", "plugin_sources", "python_plugins", "reference_functions"]

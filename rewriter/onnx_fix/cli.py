@@ -27,6 +27,7 @@ from onnx_fix.cli_build import register as register_build
 from onnx_fix.cli_check import register as register_check
 from onnx_fix.cli_errors import errors
 from onnx_fix.cli_explain import register as register_explain
+from onnx_fix.cli_plugins import register as register_plugins
 from onnx_fix.cli_profile import register as register_profile
 from onnx_fix.cli_split import register as register_split
 from onnx_fix.cli_trtexec import register as register_trtexec
@@ -428,6 +429,7 @@ register_explain(app)
 register_split(app, _progress)
 register_trtexec(app)
 register_profile(app, _progress)
+register_plugins(app, _progress)
 
 
 def main() -> None:

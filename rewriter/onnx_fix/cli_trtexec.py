@@ -138,6 +138,9 @@ def register(app: typer.Typer) -> None:
             chosen, note = choose_target(named)
             if note:
                 typer.echo(f"note: {note}", err=True)
+            libraries = tuple(plugin_library or ())
+            if not libraries and lint is None:
+                libraries = _own_libraries(proto, chosen)
             switches = (fp16, bf16, int8, fp8, int4, best)
             asked = Options(
                 output=output,
@@ -147,7 +150,7 @@ def register(app: typer.Typer) -> None:
                 timing_cache=timing_cache,
                 version_compatible=version_compatible,
                 optimization_level=optimization_level,
-                plugin_libraries=tuple(plugin_library or ()),
+                plugin_libraries=libraries,
                 extra=_extra(extra or ()),
             )
             if lint is not None:
@@ -164,6 +167,16 @@ def register(app: typer.Typer) -> None:
                     code = _print(made, one_line=one_line, as_json=output_format == "json")
         if code:
             raise typer.Exit(code)
+
+
+def _own_libraries(proto: ModelProto, target: Target) -> tuple[Path, ...]:
+    """What ``onnx-fix plugins build`` made for this target, as far as the model needs it."""
+    from onnx_fix.plugin_libraries import built_of
+
+    paths = built_of(proto, target)
+    for path in paths:
+        typer.echo(f"note: with the plugin library built for {target.name}, {path}", err=True)
+    return paths
 
 
 def _only_with_run(run: bool, trtexec: Path | None, log: Path | None) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib.util
 import json
 import mmap
 import os
@@ -15,7 +16,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,26 @@ def load_plugins(trt: Any, log: Any, paths: Sequence[str]) -> list[dict[str, str
             # that use REGISTER_TENSORRT_PLUGIN; the parser tells whether one is missing after all.
             registry.load_library(path)
     return failed
+
+
+def add_python_plugins(trt: Any, modules: Mapping[str, str]) -> list[str]:
+    """Register plugins in Python, by op and path of their module; those that were registered.
+
+    Where a library has registered a creator of the name already, that one is taken. What cannot be
+    registered is left to the parser, which says that the plugin is missing.
+    """
+    done = []
+    for op, path in modules.items():
+        spec = importlib.util.spec_from_file_location(f"onnx_fix_plugin_{op}", path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        # Also keeps it alive, and with it the creator.
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
+        with contextlib.suppress(RuntimeError):
+            if module.register(trt):
+                done.append(op)
+    return done
 
 
 def errors_of(parser: Any) -> list[dict[str, Any]]:

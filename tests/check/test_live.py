@@ -217,11 +217,11 @@ def test_another_release_is_only_a_witness() -> None:
 def test_a_plugin_without_its_library_is_no_refusal(tmp_path: Path) -> None:
     model = model_of(
         "g (float[N,4] x, int32[N,2] i) => (float[N,2] y)"
-        ' { y = trt.plugins.GatherElementsPlugin<axis = 1, plugin_version = "1">(x, i) }',
+        ' { y = trt.plugins.NobodysPlugin<axis = 1, plugin_version = "1">(x, i) }',
         more=', "trt.plugins" : 1',
     )
     found = outline(merge([], ask(model), load_target(TARGET)))
-    assert found == {("OF909", "unknown", "", "gatherelementsplugin_0")}
+    assert found == {("OF909", "unknown", "", "nobodysplugin_0")}
     library = tmp_path / "libnothing.so"
     library.write_bytes(b"no library")
     said = ask(model, plugin_libraries=[library])

@@ -18,13 +18,15 @@ because the parser takes the built-in importer of a name before any plugin.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import AttributeProto, FunctionProto, TensorProto, helper
 
 from onnx_fix.errors import ModelError
-from onnx_fix.target.facts import Dim
+from onnx_fix.plugin_libraries import PluginSource
+from onnx_fix.target.facts import Dim, NodeFacts, TensorFacts
 
 OP = "GatherElementsPlugin"
 """The op type, which is also the name that the plugin creator registers."""
@@ -142,6 +144,25 @@ def function_body(opset: int) -> FunctionProto:
     )
 
 
+def source() -> PluginSource:
+    """The plugin in C++, and a node that it stands in for: sizes not known, indices of any sign."""
+    data = TensorFacts("data", TensorProto.FLOAT, ("B", "N"))
+    indices = TensorFacts("indices", TensorProto.INT64, ("B", "M"))
+    output = TensorFacts("output", TensorProto.FLOAT, ("B", "M"))
+
+    def node(op: str, domain: str, attrs: dict[str, object]) -> NodeFacts:
+        return NodeFacts(op, domain, op, "", 13, (data, indices), (output,), attrs)
+
+    return PluginSource(
+        version=VERSION,
+        namespace=NAMESPACE,
+        replaces=node("GatherElements", "", {"axis": 1}),
+        node=node(OP, DOMAIN, attributes(1)),
+        folder=Path(__file__).with_name("cuda"),
+        library="libonnx_fix_plugins.so",
+    )
+
+
 def _name(dtype: int) -> str:
     return str(TensorProto.DataType.Name(dtype))
 
@@ -162,4 +183,5 @@ __all__ = [
     "function_body",
     "output_type",
     "reference",
+    "source",
 ]

@@ -28,6 +28,7 @@ from onnx_fix.worker_parts import (
     Answers,
     Messages,
     Progress,
+    add_python_plugins,
     errors_of,
     guard,
     load_plugins,
@@ -301,6 +302,8 @@ def work(request: Mapping[str, Any], answers: Answers, progress: Progress) -> No
     if failed:
         answers.say("plugins", failed=failed)
         return
+    for op in add_python_plugins(trt, request["python_plugins"]):
+        notes.append(f"{op} in Python stood in for its library, which runs the engine elsewhere")
     try:
         builder = trt.Builder(log)
     except (TypeError, RuntimeError) as error:

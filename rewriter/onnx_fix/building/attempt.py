@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from onnx_fix import python_plugins
 from onnx_fix.building import _worker as worker_module
 from onnx_fix.building.result import Attempt, Progress, Status, range_to_dict
 from onnx_fix.building.settings import BuildSettings
@@ -72,6 +73,7 @@ def _request(task: Task, settings: BuildSettings, mark: Path) -> dict[str, Any]:
         "package": task.builder.kind,
         "model": str(task.model),
         "plugins": [str(path.resolve()) for path in settings.plugins],
+        "python_plugins": {op: str(p) for op, p in python_plugins.wanted(task.proto).items()},
         "profiles": [[range_to_dict(e) for e in profile.inputs] for profile in task.profiles],
         "needs": list(task.needs),
         "precision": settings.precision,

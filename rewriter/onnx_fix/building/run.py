@@ -28,6 +28,7 @@ from onnx_fix.errors import ModelError, OnnxFixError, UsageError
 from onnx_fix.explain import Explanation, explain_log
 from onnx_fix.load import load_proto
 from onnx_fix.model import Model
+from onnx_fix.plugin_libraries import built_of
 from onnx_fix.profiles import Profile, profile_from
 from onnx_fix.profiles.check import ProfileFinding, check_profile
 from onnx_fix.save import check_output, external_files, staging_folder
@@ -103,6 +104,11 @@ def build(
     check_engine_path(output, path, force=force)
     builder, chosen = choose_builder(target)
     suited = checked_profiles(proto, profiles)
+    notes: tuple[str, ...] = ()
+    if not how.plugins:
+        own = built_of(proto, chosen)
+        how = replace(how, plugins=own)
+        notes = tuple(f"with the plugin library built for {chosen.name}, {path}" for path in own)
     if how.timing_cache is not None:
         _check_cache(how.timing_cache)
     stamps = _stamps(path, files)
@@ -118,6 +124,7 @@ def build(
         command=command_of(Path(model), output, chosen.name, suited, how),
         model_sha256=sha256(path),
         external_sha256={location: sha256(file) for location, file in files.items()},
+        notes=notes,
     )
     limit = memory_limit(how.memory_limit)
     if limit and not measures_memory():

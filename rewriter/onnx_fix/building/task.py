@@ -11,6 +11,7 @@ from onnx import ModelProto
 from onnx_fix.building.builders import Builder
 from onnx_fix.building.result import Progress, Status
 from onnx_fix.building.settings import BuildSettings
+from onnx_fix.check.live.libraries import with_plain_names
 from onnx_fix.check.live.process import Ended, environment
 from onnx_fix.profiles import Profile
 from onnx_fix.target import Target
@@ -44,7 +45,8 @@ class Task:
     def environment(self) -> dict[str, str]:
         """That of the process: what a killed builder leaves behind goes with the folder."""
         work = str(self.work)
-        return {**environment(), "TMPDIR": work, "TEMP": work, "TMP": work}
+        own = {**environment(), "TMPDIR": work, "TEMP": work, "TMP": work}
+        return with_plain_names(own, self.builder.kind, self.work / "libraries")
 
 
 def how_stopped(ended: Ended, task: Task, settings: BuildSettings) -> tuple[Status, str]:

@@ -25,6 +25,7 @@ from onnx_fix.worker_parts import (
     Answers,
     Messages,
     Progress,
+    add_python_plugins,
     errors_of,
     guard,
     load_plugins,
@@ -98,6 +99,7 @@ def work(request: Mapping[str, Any], answers: Answers, progress: Progress) -> No
     answers.say("ready", version=str(trt.__version__))
     progress.phase("starting")
     failed = load_plugins(trt, log, request["plugins"])
+    in_python = add_python_plugins(trt, request["python_plugins"])
     try:
         builder = trt.Builder(log)
     except (TypeError, RuntimeError) as error:
@@ -116,6 +118,7 @@ def work(request: Mapping[str, Any], answers: Answers, progress: Progress) -> No
         errors=errors_of(parser),
         outputs=network.num_outputs,
         plugins_failed=failed,
+        python_plugins=in_python,
         messages=messages.take(),
         seconds=time.perf_counter() - start,
     )

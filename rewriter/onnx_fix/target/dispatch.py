@@ -142,10 +142,6 @@ class Dispatch:
         return self._finding(node, "stock_plugin", "conditional", why, "fallback_by_name")
 
     def _own_plugin(self, node: NodeFacts) -> Finding:
-        if self.release.name.startswith("rtx-"):
-            why = "whether TensorRT-RTX takes the plugin library of onnx-fix is not known"
-            kind = "own_plugin"
-            return self._finding(node, kind, "parse_error", why, "no_stock_plugins", certain=False)
         why = f"{node.op} needs the plugin library that onnx-fix ships, loaded before the parser"
         if self.release.at_least("9.0"):
             why += "; INT64 tensors reach it as INT64"

@@ -199,7 +199,8 @@ def _plugins(arguments: Sequence[str], model: ModelProto, target: Target) -> Ite
                 "plugin-library-needed",
                 f"the model has {many}, which {target.name} has no importer and no plugin for: "
                 f"{own} is needed",
-                f"add {flag}=LIBRARY (--plugin-library LIBRARY here)",
+                f"add {flag}=LIBRARY (--plugin-library LIBRARY here)"
+                + ("; onnx-fix plugins build compiles it" if need.own else ""),
                 need.op,
             )
 

@@ -48,8 +48,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "own-plugin",
             "the node needs the plugin library that onnx-fix ships",
             "onnx-fix wrote this node for a plugin of its own, because stock layers would be "
-            "slower or do not exist. The parser finds it only where the library is loaded. For "
-            "TensorRT-RTX nobody has tried it, so the finding is uncertain there.",
+            "slower or do not exist. The parser finds it only where the library is loaded.",
             "Build the plugin library and load it before the parser runs, or run `onnx-fix fix` "
             "with --no-plugins to get stock layers alone.",
         ),

@@ -94,9 +94,18 @@ NOT_TRIED = Code(
     "Give the range of each symbolic dim; give axes a name at export (dynamic_axes, "
     "dynamic_shapes); make inputs that decide shapes constants.",
 )
+PYTHON_PLUGIN = Code(
+    "OF911",
+    "live-plugin-in-python",
+    "a plugin in Python stood in for a plugin library",
+    "The model has nodes of a plugin whose library was not given, and onnx-fix has a plugin of "
+    "that name in Python. The installed parser or builder was asked with that one, so its answer "
+    "holds for the nodes with the plugin in place.",
+    "Build the plugin's library for the TensorRT that runs the engine, and load it there.",
+)
 
 LIVE_CODES: tuple[Code, ...] = (
     REFUSED, BUILD_FAILED, CRASHED, TIMED_OUT, UNUSABLE, TAKEN, UNFORESEEN, WARNED, PLUGIN,
-    NOT_TRIED,
+    NOT_TRIED, PYTHON_PLUGIN,
 )  # fmt: skip
 """All codes of this package, in order of their numbers."""

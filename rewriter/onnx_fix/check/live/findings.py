@@ -58,6 +58,10 @@ def others(result: LiveResult) -> Iterator[CheckFinding]:
     for path, text in result.plugins_failed:
         why = f"the library {path} cannot be loaded"
         yield _finding(codes.PLUGIN, Severity.UNKNOWN, why, result, None, text)
+    if result.python_plugins and result.status in ("parsed", "built"):
+        names = ", ".join(result.python_plugins)
+        why = f"{label} was asked with {names} in Python; where the engine runs it needs a library"
+        yield _finding(codes.PYTHON_PLUGIN, Severity.WARNING, why, result, None)
     if result.status == "refused" and not result.errors:
         why = f"{label} refuses the model: {result.detail}"
         yield _finding(codes.REFUSED, Severity.ERROR, why, result, None, _first_error(result)[0])

@@ -86,9 +86,10 @@ class LiveResult:
     ``phase`` is what was being done last (``loading``, ``starting``, ``parsing``, ``building``),
     ``at`` the node the parser was at when it crashed or was stopped. ``taken`` holds scope and
     node of all nodes that the parser got past without an error. ``lacking`` says what kept an
-    engine from being tried, ``plugins_failed`` which libraries could not be loaded, and
-    ``detail`` how a process ended or why nothing could be asked. ``peak_bytes`` is the resident
-    memory of the process, 0 where it is not known.
+    engine from being tried, ``plugins_failed`` which libraries could not be loaded,
+    ``python_plugins`` the ops whose plugins in Python stood in for a library, and ``detail`` how a
+    process ended or why nothing could be asked. ``peak_bytes`` is the resident memory of the
+    process, 0 where it is not known.
     """
 
     status: Status
@@ -98,6 +99,7 @@ class LiveResult:
     build_asked: bool = False
     lacking: tuple[str, ...] = ()
     plugins_failed: tuple[tuple[str, str], ...] = ()
+    python_plugins: tuple[str, ...] = ()
     detail: str = ""
     phase: str = ""
     at: Place | None = None

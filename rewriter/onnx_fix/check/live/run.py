@@ -16,7 +16,9 @@ from typing import Any, Literal
 from google.protobuf.message import DecodeError, EncodeError
 from onnx import ModelProto
 
+from onnx_fix import python_plugins
 from onnx_fix.check import _live_worker as worker_module
+from onnx_fix.check.live.libraries import with_plain_names
 from onnx_fix.check.live.nodes import NodeIndex, text_of
 from onnx_fix.check.live.process import (
     OUTPUT_LIMIT,
@@ -118,6 +120,7 @@ def run_live(
         work = Path(folder)
         path, data_path = _place(model, base_dir, work)
         proto = model if isinstance(model, ModelProto) else _read(path)
+        in_python = {op: str(p) for op, p in python_plugins.wanted(proto or ModelProto()).items()}
         progress = work / "progress"
         progress.write_bytes(b"\0" * PROGRESS_SIZE)
         request = work / "request.json"
@@ -128,6 +131,7 @@ def run_live(
                     "model": str(path),
                     "data_path": data_path,
                     "plugins": [str(Path(p).resolve()) for p in plugin_libraries],
+                    "python_plugins": in_python,
                     "build": build,
                     "fp16": fp16,
                     "ranges": {} if proto is None else ranges_of(proto, dims or {}),
@@ -137,10 +141,10 @@ def run_live(
             ),
             encoding="utf-8",
         )
+        env = with_plain_names(environment(), chosen.package, work / "libraries")
         try:
             ended = run_limited(
-                worker, request, timeout_s=timeout_s, cwd=work, env=environment(),
-                output_limit=output_limit,
+                worker, request, timeout_s=timeout_s, cwd=work, env=env, output_limit=output_limit,
             )  # fmt: skip
         except OSError as error:
             detail = f"its process cannot be started: {error.strerror or error}"
@@ -258,8 +262,9 @@ class _Reading:
         taken = self.index.taken(errors, status == "parsed")
         failed = tuple((str(p["path"]), str(p["text"])) for p in event["plugins_failed"])
         return replace(
-            base, status=status, errors=errors, detail=detail, taken=taken, plugins_failed=failed
-        )
+            base, status=status, errors=errors, detail=detail, taken=taken, plugins_failed=failed,
+            python_plugins=tuple(map(str, event.get("python_plugins", ()))),
+        )  # fmt: skip
 
     def _built(self, base: LiveResult, event: Mapping[str, Any]) -> LiveResult:
         lacking = tuple(str(text) for text in event.get("lacking", ()))

@@ -1,0 +1,1 @@
+"""The CUDA kernel of the plugin ``GatherElementsPlugin``, and a harness without TensorRT."""
