@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from onnx_fix_plugins import gather_elements
 from onnx_fix_plugins.gather_elements.cuda.harness import build
+from onnx_fix_plugins.gather_elements.cuda.harness.__main__ import table
 
 CXX = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++")
 NVCC = build.nvcc()
@@ -193,3 +194,23 @@ def test_the_launch_header_is_plain() -> None:
     text = (build.KERNEL.with_suffix(".h")).read_text()
     includes = [line for line in text.splitlines() if line.startswith("#include")]
     assert includes == ["#include <cstdint>", "#include <cuda_runtime_api.h>"]
+
+
+def test_timings_as_a_table() -> None:
+    row = {
+        "group": "2-D",
+        "name": "4x5 axis 1",
+        "dtype": "float16",
+        "index_type": "int32",
+        "expand": None,
+        "hot": False,
+        "auto": 2.0,
+        "ceiling": 0.5,
+    }
+    other = {**row, "dtype": "float32", "torch": 3.0}
+    assert table({"rows": [row, other, {**other, "expand": 0, "hot": True}]}).splitlines() == [
+        "| case | fp16, int32 | fp32, int32 |",
+        "|---|---|---|",
+        "| 2-D: 4x5 axis 1 | 2.0 µs, 50% | 2.0 µs, 50%, 1.50x |",
+        "| 2-D: 4x5 axis 1, expanded, in cache |  | 2.0 µs, 50%, 1.50x |",
+    ]

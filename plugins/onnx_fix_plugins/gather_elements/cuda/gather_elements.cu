@@ -414,6 +414,7 @@ __global__ void __launch_bounds__(kStagedThreads) gatherStaged(StagedLayout cons
 }
 
 constexpr int kTiledThreads = 512;
+constexpr int kTiledBlocks = 2; // on a processor, at most
 
 struct TiledLayout
 {
@@ -490,7 +491,7 @@ __device__ __forceinline__ bool looksExpanded(TiledLayout const& layout, Index c
 }
 
 constexpr int kLineThreads = 256;
-constexpr int kLineBlocks = 6; // on a processor
+constexpr int kLineBlocks = 5; // on a processor, all at once, so that equal shares take one turn
 
 template <int vector>
 struct LineShape
@@ -593,7 +594,7 @@ __global__ void __launch_bounds__(kLineThreads, 4) gatherLines(TiledLayout const
 // This one serves all others: a block brings tiles of columns into shared memory, one after the
 // other, where the order of the indices costs little.
 template <typename Elem, typename Index, int vector>
-__global__ void __launch_bounds__(kTiledThreads, 2) gatherTiled(TiledLayout const layout, Elem const* __restrict__ data,
+__global__ void __launch_bounds__(kTiledThreads, kTiledBlocks) gatherTiled(TiledLayout const layout, Elem const* __restrict__ data,
     Index const* __restrict__ indices, Elem* __restrict__ output, int32_t* __restrict__ outOfRange)
 {
     if (looksExpanded(layout, indices))
@@ -811,6 +812,7 @@ struct Device
     int sharedBytes; // that a block may ask for
     int sharedInAll; // of a processor
     int cacheBytes;  // of the second level
+    int threads;     // that a processor holds
 };
 
 cudaError_t askDevice(Device& device)
@@ -833,6 +835,10 @@ cudaError_t askDevice(Device& device)
     if (status == cudaSuccess)
     {
         status = cudaDeviceGetAttribute(&device.cacheBytes, cudaDevAttrL2CacheSize, current);
+    }
+    if (status == cudaSuccess)
+    {
+        status = cudaDeviceGetAttribute(&device.threads, cudaDevAttrMaxThreadsPerMultiProcessor, current);
     }
     return status;
 }
@@ -894,7 +900,7 @@ bool worthStaging(Plan const& plan, int64_t elementBytes, StagedLayout const& la
 }
 
 constexpr int64_t kTiledLine = 32;
-constexpr int64_t kTiledBytes = 64 * 1024; // of data for a block, to have three on a processor
+constexpr int64_t kTiledBytes = 64 * 1024; // of data for a block
 
 // How columns are shared out among blocks; false where no tile fits.
 bool planTiled(Plan const& plan, void const* data, int64_t elementBytes, int64_t vector, int64_t lineVector,
@@ -969,11 +975,11 @@ bool planTiled(Plan const& plan, void const* data, int64_t elementBytes, int64_t
     return true;
 }
 
-// Blocks of gatherTiled that fit on a processor: shared memory is what they are short of.
+// Blocks of gatherTiled that a processor runs at once, as shared memory and registers allow.
 int64_t tiledPerProcessor(size_t shared, Device const& device)
 {
     int64_t const fit = device.sharedInAll / static_cast<int64_t>(shared + 1024);
-    return fit < 1 ? 1 : (fit > 3 ? 3 : fit);
+    return fit < 1 ? 1 : (fit > kTiledBlocks ? kTiledBlocks : fit);
 }
 
 // Whether bringing whole tiles costs less than reading single elements, each of which moves 32
@@ -1002,7 +1008,8 @@ template <typename Elem, typename Index, int vector>
 cudaError_t startLines(Call const& call, TiledLayout const& layout, Device const& device)
 {
     int64_t const chunks = divideUp(layout.lines * layout.lineVectors.value, LineShape<vector>::kChunk);
-    int64_t const resident = int64_t{kLineBlocks} * device.processors;
+    int64_t const fit = device.threads / kLineThreads;
+    int64_t const resident = (fit < kLineBlocks ? fit : kLineBlocks) * device.processors;
     return start(gatherLines<Elem, Index, vector>, chunks < resident ? chunks : resident, kLineThreads, 0,
         call.stream, layout, static_cast<Elem const*>(call.args.data),
         static_cast<Index const*>(call.args.indices), static_cast<Elem*>(call.args.output), call.args.outOfRange);
@@ -1069,7 +1076,8 @@ cudaError_t dispatch(Call const& call, GatherTuning const& tuning, GatherChoice&
         return vectors ? startStaged<Elem, Index, kVector>(call, staged, blocks, shared, device)
                        : startStaged<Elem, Index, 1>(call, staged, blocks, shared, device);
     }
-    for (int64_t vector = choice.vector; automatic || tuning.path == GatherPath::kTiled; vector = 1)
+    // Without vectors single reads were measured to be the better choice.
+    for (int64_t vector = choice.vector; (automatic && vectors) || tuning.path == GatherPath::kTiled; vector = 1)
     {
         // Columns that are too long for a tile of whole vectors may fit as a narrower one.
         TiledLayout tiled{};
