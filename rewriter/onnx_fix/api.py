@@ -5,15 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 from numpy.typing import ArrayLike, NDArray
-from onnx import FunctionProto, ModelProto
+from onnx import ModelProto
 
 from onnx_fix import registry
 from onnx_fix.bisect import first_bad
@@ -34,6 +32,7 @@ from onnx_fix.pipeline import (
     with_max_count,
     with_retype_io,
 )
+from onnx_fix.plugin_bodies import plugin_bodies, reference_functions
 from onnx_fix.profiles import Asked, Ranges, asked_of, symbol_ranges
 from onnx_fix.report import Report, blockers, source_name, summarise
 from onnx_fix.repro import write_repro
@@ -44,9 +43,6 @@ from onnx_fix.target import Target, choose_target
 if TYPE_CHECKING:
     from onnx_fix.check.finding import CheckFinding
     from onnx_fix.verify import Verification
-
-PLUGIN_GROUP = "onnx_fix.plugins"
-"""Entry point group of plugin collections: packages with ``reference_functions(opset)``."""
 
 Progress = Callable[[str], None]
 
@@ -258,14 +254,6 @@ def _used(settings: Pipeline, report: Report) -> Pipeline:
     return settings.model_copy(update={"passes": entries, "target": report.target.name})
 
 
-def reference_functions(opset: int) -> list[FunctionProto]:
-    """Bodies of the plugin ops of all installed collections, for running them on a CPU."""
-    bodies: list[FunctionProto] = []
-    for entry in sorted(entry_points(group=PLUGIN_GROUP), key=lambda e: (e.name, e.value)):
-        bodies.extend(import_module(entry.value).reference_functions(opset))
-    return bodies
-
-
 ROUNDING_SLACK = 10.0
 """Factor on the default tolerances where a change declares that it rounds otherwise.
 
@@ -300,7 +288,7 @@ def _trials(
         after_dir=base_dir,
         dims=ranges or None,
         seed=settings.seed,
-        plugin_bodies=reference_functions(opset_of(model.opset_import)),
+        plugin_bodies=plugin_bodies(opset_of(model.opset_import)),
         sizes=2,
     )
     if found.status == "no evidence":
@@ -354,7 +342,7 @@ class _Comparison:
             rtol=self.settings.rtol,
             atol=self.settings.atol,
             slack=ROUNDING_SLACK if rounds_otherwise(changes) else 1.0,
-            plugin_bodies=reference_functions(opset_of(self.job.proto.opset_import)),
+            plugin_bodies=plugin_bodies(opset_of(self.job.proto.opset_import), self.job.steps),
             sizes=self.settings.sizes,
             padded=[p for change in changes for p in change.padded],
             frozen=self.frozen,
@@ -445,4 +433,4 @@ def plan(
     return Plan(result.report, result.pipeline)
 
 
-__all__ = ["MOST_ROUNDS", "FixResult", "Plan", "fix", "plan"]
+__all__ = ["MOST_ROUNDS", "FixResult", "Plan", "fix", "plan", "reference_functions"]

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from onnx import ModelProto
 
-from onnx_fix.api import ROUNDING_SLACK, Progress, reference_functions, rounds_otherwise
+from onnx_fix.api import ROUNDING_SLACK, Progress, rounds_otherwise
 from onnx_fix.pipeline import Pipeline
+from onnx_fix.plugin_bodies import plugin_bodies
 from onnx_fix.report import summarise
 from onnx_fix.splitting.job import Made
 
@@ -46,7 +47,7 @@ class Comparison:
             rtol=checks.rtol,
             atol=checks.atol,
             slack=ROUNDING_SLACK if rounds_otherwise(changes) else 1.0,
-            plugin_bodies=reference_functions(self.opset),
+            plugin_bodies=plugin_bodies(self.opset),
             sizes=checks.sizes,
             reference=self.reference,
         )
