@@ -226,7 +226,8 @@ def _by_body(
     if scope.opset < wanted:
         raise NoCounterpart(
             f"its meaning in ONNX ops needs operator set {wanted}, and the model has "
-            f"{scope.opset}; write `opset: {wanted}` in the pipeline"
+            f"{scope.opset}; write `opset: {wanted}` in the pipeline, and fix the result once more "
+            "where the target wants an older one"
         )
     made = emit_all(e, function.node, lambda name: inputs.get(name))
     return [made[name] for name in entry.outputs]
