@@ -8,6 +8,7 @@ import onnx
 import pytest
 from pydantic import ValidationError
 
+from onnx_fix.check import check
 from onnx_fix.errors import PipelineError
 from onnx_fix.pipeline import json_schema, parse_pipeline
 from onnx_fix.plugin_bodies import plugin_bodies
@@ -171,6 +172,18 @@ def test_bodies_of_unlike_attributes_are_unlike() -> None:
     assert len(names) == 2
     node = onnx.helper.make_node("Other", ["x"], ["y"], domain="my")
     assert NodeBody(entry).function(node) is None
+
+
+def test_check_names_the_entry_for_an_unknown_op() -> None:
+    text = (
+        '<ir_version: 8, opset_import: ["" : 17, "mmdeploy" : 1]>'
+        " g (float[2,7] x, int32[2,4] i) => (float[2,4] y, float[2,4] z)"
+        " { y = mmdeploy.GatherTopk(x, i) z = mmdeploy.NobodysOp(x, i) }"
+    )
+    found = check(onnx.parser.parse_model(text), target="trt-8.6").findings
+    mends = {f.node: f.mend for f in found if f.code.code == "OF102"}
+    assert "`plugins: [{use: mmdeploy/GatherTopk}]`" in mends["y"]
+    assert "plugins:" not in mends["z"]
 
 
 def test_an_entry_is_checked_outside_a_pipeline_too() -> None:

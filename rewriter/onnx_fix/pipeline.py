@@ -411,7 +411,7 @@ def _say(error: Mapping[str, Any]) -> str:
         near = difflib.get_close_matches(key, known, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         return f"unknown key '{key}'{hint}"
-    return f"{'.'.join(loc)}: {error['msg']}"
+    return f"{'.'.join(loc)}: {error['msg'].removeprefix('Value error, ')}"
 
 
 def json_schema() -> dict[str, Any]:

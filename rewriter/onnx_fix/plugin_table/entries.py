@@ -162,7 +162,7 @@ class PluginEntry(_Strict):
             raise ValueError("there is neither a plugin nor a body of other ops")
         if self.body == ONNX_BODY and not self.is_standard:
             raise ValueError(f"{self.op} is no op of ONNX, so its body must be written out")
-        known = {i.name for i in self.inputs}
+        known = [i.name for i in self.inputs]
         for name in [*(self.order or ()), *(r.input for r in self.attributes.values() if r)]:
             if name is not None and name not in known:
                 raise ValueError(f"there is no input called {name}; there are {', '.join(known)}")
