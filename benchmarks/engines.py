@@ -6,8 +6,9 @@
 
 Needs the extra ``rtx``, no GPU: engines are built ahead of time, for the compute capabilities that
 are named. Each model is fixed for rtx-1.7 first, with the ranges of its sidecar file as the one
-profile, as ``onnx-fix MODEL -o FIXED --engine ENGINE`` does it. Exits with 1 if an engine is not
-built.
+profile, as ``onnx-fix MODEL -o FIXED --engine ENGINE`` does it. An export at a fixed size (NAME.a)
+is made dynamic with the one at another size beside it (NAME.b), as ``--dynamic`` and ``--also`` do
+it, and compared with both. Exits with 1 if an engine is not built.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from onnx_fix.api import fix
 from onnx_fix.building import BuildResult, BuildSettings, build
@@ -34,6 +36,8 @@ MATCHING = (
     "superpoint_dense.legacy13.onnx",
     "superglue_match.legacy13.onnx",
     "lightglue_match.dynamo18.onnx",
+    "frozen/superglue.legacy17.a.onnx",
+    "frozen/lightglue.dynamo18.a.onnx",
 )
 MIB = 2**20
 
@@ -54,9 +58,18 @@ def engine_of(source: Path, settings: BuildSettings) -> Row:
         fixed_path = Path(folder) / source.name
         size = source.stat().st_size
         try:
-            dims = json.loads(source.with_name(source.name + ".json").read_text())["dims"]
-            ranges = {d: (r["min"], r["opt"], r["max"]) for d, r in dims.items()}
-            fixed = fix(source, target=TARGET, dims=ranges, verify=False)
+            sidecar = json.loads(source.with_name(source.name + ".json").read_text())
+            ranges = {d: (r["min"], r["opt"], r["max"]) for d, r in sidecar["dims"].items()}
+            dynamic = _frozen(sidecar)
+            also = [source.with_name(source.name.replace(".a.onnx", ".b.onnx"))] if dynamic else []
+            fixed = fix(
+                source,
+                target=TARGET,
+                dims=ranges,
+                dynamic=dynamic,
+                also=also,
+                verify=bool(dynamic),
+            )
             save(fixed.model, fixed_path, files=fixed.files, source=source)
             result = build(
                 fixed_path,
@@ -70,6 +83,19 @@ def engine_of(source: Path, settings: BuildSettings) -> Row:
         said = result.last.said[-1] if result.last.said else result.last.detail
         last = said.splitlines()[-1:]
         return Row(source.name, size, result, ": ".join([result.status, *last]))
+
+
+def _frozen(sidecar: Mapping[str, Any]) -> dict[str, str]:
+    """The dims that an export at a fixed size made numbers, with their symbols."""
+    if not sidecar.get("frozen_at"):
+        return {}
+    shapes = {name: i["shape"] for name, i in sidecar["inputs"].items()}
+    return {
+        f"{name}:{axis}": d
+        for name, shape in shapes.items()
+        for axis, d in enumerate(shape)
+        if isinstance(d, str)
+    }
 
 
 def document(rows: Sequence[Row], capabilities: Sequence[str]) -> str:

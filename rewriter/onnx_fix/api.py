@@ -33,7 +33,7 @@ from onnx_fix.pipeline import (
     with_retype_io,
 )
 from onnx_fix.plugin_bodies import plugin_bodies, reference_functions
-from onnx_fix.profiles import Asked, Ranges, asked_of, symbol_ranges
+from onnx_fix.profiles import Asked, Ranges, Shapes, asked_of, symbol_ranges, value_ranges
 from onnx_fix.report import Report, blockers, source_name, summarise
 from onnx_fix.repro import write_repro
 from onnx_fix.save import external_files
@@ -202,8 +202,9 @@ def fix(
     checks = settings.verify
     compares = (verify and checks.enabled) or checks.each == "numbers"
     asked = (asked_of(dims),) if dims else tuple(profiles) or settings.asked()
-    ranges = symbol_ranges(job.proto, job.known_to_original(asked)) if compares else []
-    compare = _Comparison(job, path, checks, inputs, ranges, reference, frozen)
+    known = job.known_to_original(asked) if compares else ()
+    ranges, values = symbol_ranges(job.proto, known), value_ranges(job.proto, known)
+    compare = _Comparison(job, path, checks, inputs, ranges, values, reference, frozen)
     results = job.rewrite(fixed, after_each=_observer(checks.each, compare))
     report = Report(source_name(model), chosen, note, results, before)
     unchanged = not report.changes
@@ -308,16 +309,17 @@ class _Comparison:
     settings: VerifySettings
     inputs: str | Path | None
     dims: Sequence[Mapping[str, tuple[int, int, int]]]
+    values: Sequence[Mapping[str, Shapes]]
     reference: ModelProto | str | Path | None
     frozen: Mapping[str, NDArray[np.generic]]
 
     def __call__(self, after: ModelProto, changes: Sequence[Change] = ()) -> Verification:
         proto = self.path if self.path is not None else self.job.proto
         others = self.job.other_exports()
-        found = self._with(proto, self.job.base_dir, after, changes, self.dims)
+        found = self._with(proto, self.job.base_dir, after, changes)
         for path in others:
-            cases = self._with(path, path.parent, after, changes, ()).cases
-            named = tuple(replace(case, label=f"{path.name}: {case.label}") for case in cases)
+            other = replace(self, dims=(), values=())._with(path, path.parent, after, changes)
+            named = [replace(case, label=f"{path.name}: {case.label}") for case in other.cases]
             found = replace(found, cases=(*found.cases, *named))
         return found
 
@@ -327,7 +329,6 @@ class _Comparison:
         before_dir: Path | None,
         after: ModelProto,
         changes: Sequence[Change],
-        dims: Sequence[Mapping[str, tuple[int, int, int]]],
     ) -> Verification:
         from onnx_fix.verify import verify
 
@@ -336,7 +337,8 @@ class _Comparison:
             after,
             before_dir=before_dir,
             after_dir=self.job.base_dir,
-            dims=dims or None,
+            dims=self.dims or None,
+            values=self.values,
             inputs_dir=None if self.inputs is None else Path(self.inputs),
             seed=self.settings.seed,
             rtol=self.settings.rtol,

@@ -204,6 +204,7 @@ def fix_command(
         list[str] | None,
         typer.Option(
             "--profile",
+            "-p",
             metavar="RANGES",
             help="Sizes of dynamic inputs for --engine: n=1:16:64,x=1x3:4x3:8x3, or a YAML file. "
             "May be repeated for several profiles.",

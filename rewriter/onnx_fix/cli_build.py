@@ -239,6 +239,7 @@ def register(app: typer.Typer, write_text: Callable[[Path, str], None]) -> None:
             list[str] | None,
             typer.Option(
                 "--profile",
+                "-p",
                 metavar="RANGES",
                 help="Sizes of dynamic inputs: n=1:16:64,x=1x3:4x3:8x3, shape values: s=[2]:[4]:[8]"
                 ", or a YAML file. May be repeated for several profiles.",

@@ -12,8 +12,8 @@ import typer
 from onnx_fix.cli_errors import errors
 
 EXIT_CODES = (
-    "Exit codes: 0 nothing speaks against the profiles; 1 a profile cannot work; 2 wrong usage, a "
-    "bad file, or ranges that do not suit the model; 4 a fault of onnx-fix itself."
+    "Exit codes: 0 the profiles can work (warnings may be told); 1 one cannot work; 2 wrong usage, "
+    "a bad file, or ranges that do not suit the model; 4 a fault of onnx-fix itself."
 )
 
 

@@ -301,3 +301,16 @@ def test_texts_are_taken_apart() -> None:
         parse_dynamic(["x:1=n", "x:1=m"])
     with pytest.raises(UsageError, match="PLACE=SIZE"):
         parse_assume(["v[0]"])
+
+
+def test_before_ir_version_4_constants_are_nodes() -> None:
+    model = positions(24)
+    model.ir_version = 3
+    for tensor in model.graph.initializer:
+        value = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        model.graph.input.append(value)
+    result = unfrozen(model, dynamic={"x:1": "n"})
+    assert [value.name for value in result.model.graph.input] == ["x"]
+    onnx.checker.check_model(result.model)
+    (got,) = run_model(result.model, {"x": np.zeros((2, 33, 8), np.float32)})
+    np.testing.assert_array_equal(got[0, :, 0], np.arange(33))

@@ -240,3 +240,36 @@ def test_a_fix_compares_at_every_profile(tmp_path: Path) -> None:
     assert {case.sizes["N"] for case in direct.report.verification.cases} >= {8, 9}
     with pytest.raises(UsageError, match="N has one range, not two"):
         fix(model(text), pipeline=path, dims={"x": ((3, 7), (3, 8), (3, 9)), "N": (1, 2, 3)})
+
+
+def test_ranges_of_dims_that_the_fix_makes_dynamic() -> None:
+    text = """<ir_version: 8, opset_import: ["" : 17]> g (float[1,8] x) => (float[1,8] y)
+    { s = Constant <value_ints = [1, 8]> ()  a = Abs (x)  y = Reshape (a, s) }"""
+    made = fix(model(text), target="trt-8.6", dynamic={"x:1": "N"}, dims={"N": (4, 16, 64)})
+    assert made.report.trials is not None
+    assert {case.sizes["N"] for case in made.report.trials.cases} >= {4, 16, 64}
+    with pytest.raises(UsageError, match="no dim or input called 'K'"):
+        fix(model(text), target="trt-8.6", dynamic={"x:1": "N"}, dims={"K": (4, 16, 64)})
+
+
+def test_a_fix_compares_at_the_values_of_shape_tensors(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+    g (float[N] x, int64[2] s) => (float[A, B] y) { a = Abs (x)  y = Reshape (a, s) }"""
+    path = tmp_path / "p.yaml"
+    path.write_text(
+        "target: trt-8.6\nopset: 18\nverify: {sizes: 1}\nprofiles:\n"
+        "  - N: {min: 4, opt: 16, max: 64}\n    s: {min: [2, 2], opt: [4, 4], max: [8, 8]}\n"
+        "  - {N: 6, s: [2, 3]}\n"
+    )
+    report = fix(model(text), pipeline=path).report
+    assert report.verification is not None and report.verification.status == "equal"
+    cases = report.verification.cases[1:]
+    shapes = [c.comparisons[0].n_elements for c in cases]
+    assert shapes == [4, 16, 64, 6, 6, 6] or shapes == [4, 16, 64, 6]
+    assert all(c.status == "equal" for c in cases)
+    # A static shape has no sizes to plan, and its values are fed all the same.
+    static = text.replace("float[N]", "float[6]")
+    path.write_text("target: trt-8.6\nopset: 18\nprofiles:\n  - s: [2, 3]\n  - s: [6, 1]\n")
+    report = fix(model(static), pipeline=path).report
+    assert report.verification is not None and report.verification.status == "equal"
+    assert sum(c.status == "equal" for c in report.verification.cases) >= 2

@@ -20,7 +20,7 @@ DECIDING = (
 )  # fmt: skip
 
 
-def tests() -> dict[str, Any]:
+def node_tests() -> dict[str, Any]:
     from onnx.backend.test.loader import load_model_tests
 
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
@@ -31,7 +31,7 @@ def tests() -> dict[str, Any]:
 @pytest.mark.slow
 def test_no_size_is_wrong() -> None:
     right = 0
-    for name, test in tests().items():
+    for name, test in node_tests().items():
         try:
             _, outputs = test.data_sets[0]
         except (ValueError, TypeError, NotImplementedError):
@@ -50,7 +50,7 @@ def test_shape_tensors_are_those_of_the_live_parser() -> None:
     trt = pytest.importorskip("tensorrt_rtx", reason="needs the extra `rtx`")
     log = trt.Logger(trt.Logger.INTERNAL_ERROR)
     asked = found = 0
-    for name, test in tests().items():
+    for name, test in node_tests().items():
         if not name.removeprefix("test_").startswith(DECIDING):
             continue
         builder = trt.Builder(log)

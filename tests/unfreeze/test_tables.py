@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
@@ -142,8 +142,14 @@ def test_normalised_positions() -> None:
         return (np.arange(n, dtype=np.float32) + half) / np.float32(n)
 
     check("n", centres, TWO)
-    check("n", lambda n, **_: np.arange(n, dtype=np.float32) / np.float32(n - 1) * two - one, TWO)
+
+    def ends(n: int, **_: int) -> Array:
+        return np.arange(n, dtype=np.float32) / np.float32(n - 1) * two - one
+
+    assert "several rules fit" in refused("n", ends, TWO)  # Both are odd: n//2 would do as well.
+    check("n", ends, [TWO[0], {**TWO[1], "n": 20}])
     check("n", lambda n, **_: np.arange(n, dtype=np.float32) / np.float32(n), TWO)
+    check("n", lambda n, m, **_: np.arange(n, dtype=np.float32) / np.float32(m), TWO, ["m"])
     # The divisor may be the constant 13.
     assert "export" in refused("n", centres)
 
@@ -239,6 +245,9 @@ def test_distances() -> None:
 
     check("n,n", lambda n, **_: apart(n))
     check("n,n", lambda n, **_: np.abs(apart(n)))
+    check("n,n", lambda n, **_: f32(np.abs(apart(n))))
+    check("n,n", lambda n, **_: np.clip(apart(n), -3, 4) + 3)
+    check("n,m", lambda n, m, **_: np.clip(np.arange(m) - np.arange(n)[:, None], -5, 5))
     slopes = f32(2.0 ** -np.arange(1, 9) * 1.1)[:, None, None]
     check("8,n,n", lambda n, **_: -slopes * np.abs(apart(n)).astype(np.float32))
 
@@ -277,6 +286,55 @@ def test_functions_of_a_size(make: Callable[[int], float]) -> None:
     for values in OTHERS:
         for have in (recipe.make(values), emitted(recipe, values)):
             assert abs(have.item() / float(make(values["n"])) - 1) < 2e-7
+
+
+def test_numbers_of_a_balanced_assignment() -> None:
+    def make(n: int, m: int, **_: int) -> Array:
+        norm = -np.log(f32(n + m))
+        return f32([[norm] * n + [np.log(f32(m)) + norm]])
+
+    for at in (ONE, TWO):
+        recipe = study("1,n + 1", make, at, ["m"])
+        assert isinstance(recipe, Recipe), recipe
+        assert recipe.exactness is Exactness.ROUNDING and not recipe.assumed
+        for values in OTHERS:
+            for have in (recipe.make(values), emitted(recipe, values)):
+                assert np.abs(have - make(**values)).max() < 2e-6
+
+
+def test_a_parameter_is_not_mixed_with_numbers_made_from_sizes() -> None:
+    def make(n: int, **_: int) -> Array:
+        return f32([-np.log(f32(n))] * n + [0.31264])
+
+    assert "0.3126" in refused("n + 1", make) and "made from sizes too" in refused("n + 1", make)
+    recipe = study("n + 1", make, TWO)
+    assert isinstance(recipe, Recipe) and not recipe.assumed
+    fill = check("n", lambda n, **_: np.full(n, 0.31264, np.float32))
+    assert fill.assumed == (float(np.float32(0.31264)),)
+
+
+@pytest.mark.parametrize("name", ["cos", "sin", "half", "pairs"])
+@pytest.mark.parametrize("base", [100.0, 10000.0, 500000.0])
+def test_rotary_and_sinusoidal_tables(name: str, base: float) -> None:
+    speeds = f32(base) ** -(f32(np.arange(0, 16, 2)) / f32(16))
+
+    def make(n: int, **_: int) -> Array:
+        angle = np.arange(n, dtype=np.float32)[:, None] * speeds
+        both = np.sin(angle), np.cos(angle)
+        if name == "half":
+            return np.concatenate(both, -1)
+        if name == "pairs":
+            return np.stack(both, -1).reshape(n, 16)
+        return np.tile(both[name == "cos"], 2)[None, None]
+
+    dims = "n,16" if name in ("half", "pairs") else "1,1,n,16"
+    recipe = study(dims, make, ONE)
+    assert isinstance(recipe, Recipe), recipe
+    assert recipe.exactness is Exactness.ROUNDING
+    for values in (*OTHERS, {**ONE[0], "n": 300}):
+        for have in (recipe.make(values), emitted(recipe, values)):
+            want = make(**values)
+            assert have.shape == want.shape and np.abs(have - want).max() < 3e-5
 
 
 def test_few_numbers_that_are_sizes() -> None:
@@ -329,6 +387,11 @@ def test_a_step_that_equals_one_over_the_length() -> None:
     assert refused("n", lambda n, **_: np.arange(n, dtype=np.float32) / np.float32(n), at)
 
 
+def test_three_positions_tell_too_little() -> None:
+    ends = f32([-1, 0, 1])
+    assert "three positions" in refused("n", lambda **_: ends, [{"n": 3}])
+
+
 def test_half_of_an_axis() -> None:
     reason = refused("n", lambda n, **_: (np.arange(n) >= 6).astype(np.int64))
     assert "another export" in reason
@@ -350,6 +413,19 @@ def test_samples_that_disagree() -> None:
     assert isinstance(made, Unknown) and "of type" in made.reason
     assert isinstance(recognise([], []), Unknown)
     assert "no rule" in refused("n", lambda n, **_: np.zeros(n, np.complex64))
+
+
+@pytest.mark.parametrize("opset", [11, 13, 21, 25])
+def test_every_operator_set(opset: int) -> None:
+    found = [
+        study("h//8*(w//8),2", lambda h, w, **_: grid(h, w, 8), ONE),
+        study("n,n", lambda n, **_: np.eye(n, dtype=np.float32), ONE),
+        study("n*m,4,4", lambda n, m, **_: shifted(2 * n, 2 * m, 2, 1), ONE),
+        study("n", lambda n, **_: 4 - np.arange(n), ONE),
+    ]
+    for recipe in found:
+        assert isinstance(recipe, Recipe), recipe
+        np.testing.assert_array_equal(emitted(recipe, ONE[0], opset), recipe.make(ONE[0]))
 
 
 def test_old_operator_sets() -> None:
@@ -387,3 +463,65 @@ def test_random_numbers_are_never_recognised(n: int, m: int, seed: int) -> None:
     noise = np.random.default_rng(seed).normal(size=(n, m)).astype(np.float32)
     found = recognise([parse_size("n"), parse_size("m")], [Sample(noise, {"n": n, "m": m})])
     assert isinstance(found, Unknown)
+
+
+FROM_SIZES = ["n", "n - 1", "1 - n", "m", "m - n", "n*m", "n//2"]
+TERMS = st.sampled_from(["0", "1", "-1", "2", "7", *FROM_SIZES])
+SIZES = st.tuples(st.integers(9, 30), st.integers(3, 20)).map(
+    lambda t: {"n": t[0], "m": t[0] + t[1]}
+)
+
+
+KINDS = ["counted", "flat", "mask", "from", "divided", "centres", "blocks", "cut", "last"]
+
+
+def built(kind: str, start: int, step: int, n: int, m: int) -> Array:
+    """A table of n x m numbers, some of which are made from sizes."""
+    i, j = np.arange(n)[:, None], np.arange(m)[None]
+    zero = np.zeros((n, m), np.int64)
+    size = max(abs(start), 1)
+    made: Mapping[str, Callable[[], Array]] = {
+        "counted": lambda: start + step * i + zero,
+        "flat": lambda: start + m * i + j,
+        "mask": lambda: (j - i >= start).astype(np.float32),
+        "from": lambda: (i + zero >= abs(start)).astype(np.int64),
+        "divided": lambda: f32(i + zero) / f32(size),
+        "centres": lambda: (f32(i + zero) + f32(0.5)) / f32(max(abs(step), 1)) + f32(start),
+        "blocks": lambda: (i // size == j // size).astype(np.float32),
+        "cut": lambda: np.clip(j - i, -abs(start), abs(step)),
+        "last": lambda: np.where(i == n - 1, start, step) + zero,
+    }
+    return made[kind]()
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.sampled_from(
+        ["counted", "flat", "mask", "from", "divided", "centres", "blocks", "cut", "last"]
+    ),
+    TERMS,
+    TERMS,
+    SIZES,
+    SIZES,
+    st.booleans(),
+)
+def test_it_is_never_sure_and_wrong(
+    kind: str, start: str, step: str, one: Values, two: Values, both: bool
+) -> None:
+    def make(n: int, m: int) -> Array:
+        values = {"n": n, "m": m}
+        return built(kind, parse_size(start).at(values), parse_size(step).at(values), n, m)
+
+    at = [one, two] if both else [one]
+    # Numbers up to 2 are taken for constants.
+    assume(all(abs(parse_size(t).at(v)) > 2 for t in FROM_SIZES for v in at))
+    # What lies outside of a table leaves no trace in it.
+    for v in at:
+        first, second = (abs(parse_size(t).at(v)) for t in (start, step))
+        assume(kind not in ("from", "mask", "cut", "blocks") or first < min(v["n"], v["m"]) - 1)
+        assume(kind != "cut" or second < v["m"] - 1)
+    found = study("n,m", make, at, FROM_SIZES)
+    if isinstance(found, Recipe):
+        for n, m in ((31, 37), (8, 50), (41, 60)):
+            want, made = make(n, m), found.make({"n": n, "m": m})
+            assert made.shape == want.shape and np.allclose(made, want, rtol=1e-5), str(found)

@@ -14,6 +14,7 @@ from onnx_fix.profiles.profile import (
     profile_from,
     profile_of,
     symbol_ranges,
+    value_ranges,
 )
 from onnx_fix.profiles.samples import Derived, from_inputs
 from onnx_fix.profiles.shape_tensors import ShapeInput, shape_inputs
@@ -37,4 +38,5 @@ __all__ = [
     "shape_inputs",
     "spell_profile",
     "symbol_ranges",
+    "value_ranges",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import sys
 import time
@@ -16,6 +17,9 @@ from typing import Any, TextIO
 
 import numpy as np
 import onnx
+
+_THREADS = 8
+"""Every thread takes address space, which is limited."""
 
 MARK = "onnx-fix:"
 """What the number of a node of the main graph stands behind."""
@@ -45,7 +49,7 @@ def main(lines: TextIO, out: TextIO) -> None:
     bodies = plugin_bodies(opset_of(proto.opset_import))
     source = ModelSource.of(proto, task["base_dir"], bodies)
     try:
-        oracle = open_oracle(source, "onnxruntime")
+        oracle = open_oracle(source, "onnxruntime", min(_THREADS, os.cpu_count() or 1))
         maker = FeedMaker(proto)
     except RunError as error:
         answer(loaded=False, lacks=error.lacks_kernel, message=str(error))

@@ -13,9 +13,10 @@ from onnx import ModelProto
 from onnx_fix.load import opset_of
 from onnx_fix.plugin_bodies import plugin_bodies
 from onnx_fix.profiles.limits import Free, free_memory, too_much
+from onnx_fix.profiles.mend import NARROW, mend_for
 from onnx_fix.profiles.points import Chosen, points, probes
 from onnx_fix.profiles.profile import Profile
-from onnx_fix.profiles.rules import Rule, find_rules, find_working
+from onnx_fix.profiles.rules import find_rules, find_working
 from onnx_fix.profiles.shape_tensors import shape_inputs
 from onnx_fix.profiles.sized import Fault, Sized, Sizer, label
 from onnx_fix.profiles.target_limits import beyond, has_int64
@@ -68,7 +69,8 @@ def check_profile(
 
     The model is run by onnxruntime at min, opt and max, at sizes between, and where dims meet at
     opposite ends, in a process of its own. The sizes of all tensors are inferred at the same
-    points. Where a size fails, the sizes around it are run to find the rule.
+    points. Where a size fails, the sizes around it are run to find the rule. A builder looks at
+    opt alone (as TensorRT-RTX 1.7 was seen to): what fails elsewhere fails in the engine.
 
     Args:
         model: The fixed model; it is not changed.
@@ -129,6 +131,7 @@ class _Check:
         bodies = plugin_bodies(opset_of(model.opset_import))
         self._sizer = Sizer(with_bodies(model, bodies))
         self._sized: dict[Point, Sized] = {}
+        self._fitting: list[Point] = []
 
     def say(
         self,
@@ -219,7 +222,7 @@ class _Check:
         for node, why in beyond(self._target, sizer, sized):
             yield ProfileFinding(
                 "error",
-                f"{why}, which {self._target.name} refuses",
+                f"{why}: {self._target.name} refuses it, some releases only as the engine runs",
                 "keep the sizes that decide it within the limit",
                 label(node),
                 node.op_type,
@@ -243,8 +246,8 @@ class _Check:
             ops = ", ".join(dict.fromkeys(n.op_type for n in sized.unknown[:_LISTED]))
             self.say(
                 "note",
-                f"the sizes of what {len(sized.unknown)} nodes make ({ops}, ...) follow from the "
-                "data or from a body that repeats, and are not counted",
+                f"not counted is what follows from data or from a body that repeats: outputs of "
+                f"{len(sized.unknown)} node{'s'[: len(sized.unknown) != 1]} ({ops}, ...)",
                 node=label(sized.unknown[0]),
                 op=sized.unknown[0].op_type,
             )
@@ -268,7 +271,7 @@ class _Check:
             self.say(
                 "error" if ends else "warning",
                 f"the sizes do not fit: {shown[0][1].message}",
-                _NARROW,
+                NARROW,
                 node,
                 op,
                 "; ".join(str(one) for one, _ in shown),
@@ -284,6 +287,8 @@ class _Check:
     def runs(self, trial: Trial) -> None:
         """Run at every point, and say what fails and by which rule."""
         trial.too_large = self._too_large
+        for chosen in reversed(self._points):
+            self._too_large(chosen.point)
         good: list[Chosen] = []
         failures: dict[tuple[str, str], _Failure] = {}
         unseen: list[Chosen] = []
@@ -292,8 +297,12 @@ class _Check:
             ran = trial.run(chosen.point)
             if ran.kind in ("lacks", "feeds") or trial.refused:
                 if trial.refused and not trial.lacks:
-                    self.say("error", f"onnxruntime does not load it: {trial.refused}")
-                self.only_static(ran.message)
+                    self.say(
+                        "error",
+                        f"onnxruntime does not load it: {trial.refused}",
+                        "fix the model first, or export it again",
+                    )
+                self.only_static("it does not load" if trial.refused else ran.message)
                 return
             if ran.ok:
                 good.append(chosen)
@@ -324,9 +333,12 @@ class _Check:
 
     def _too_large(self, point: Point) -> str:
         """Why a point is not run: what it takes is more than may be used."""
+        if any(point.is_within(other) for other in self._fitting):
+            return ""
         sized = self._sized_at(point)
         needs = (sized.peak + sized.weights) * 2
         if needs <= self.free.limit:
+            self._fitting.append(point)
             return ""
         return (
             f"that needs about {spelled_bytes(needs)} of memory, and "
@@ -375,60 +387,11 @@ class _Check:
         self.say(
             severity,
             f"it fails at sizes of the range: {said or 'no rule was found'}. {failure.message}",
-            self._mend(rules, severity),
+            mend_for(rules, self._profile.ranges, warned=severity == "warning"),
             failure.node,
             failure.op,
             at,
         )
-
-    def _mend(self, rules: Sequence[Rule], severity: Severity) -> str:
-        mends = []
-        for rule in rules:
-            limits = self._profile.ranges.get(rule.symbol)
-            if limits is None:
-                continue
-            low, usual, high = limits
-            if rule.kind == "multiple":
-                if severity == "warning":
-                    mends.append(
-                        f"feed {rule.symbol} by this rule alone (pad before the engine): the "
-                        "engine takes other sizes and fails, or computes something else"
-                    )
-                    continue
-                up = low + (rule.rest - low) % rule.number
-                fixed = up, max(up, _down(usual, rule)), max(up, _down(high, rule))
-                mends.append(f"set {rule.symbol}={':'.join(map(str, fixed))}")
-            elif rule.kind == "most":
-                fixed = min(low, rule.number), min(usual, rule.number), rule.number
-                mends.append(f"set {rule.symbol}={':'.join(map(str, fixed))}")
-            elif rule.kind == "least":
-                fixed = rule.number, max(usual, rule.number), max(high, rule.number)
-                mends.append(f"set {rule.symbol}={':'.join(map(str, fixed))}")
-            elif rule.kind == "equal":
-                mends.append(
-                    f"feed {rule.symbol} and {rule.other} with one size, or export again with one "
-                    "name for both"
-                )
-            elif rule.kind == "gap":
-                below, above = (low, rule.number), (rule.rest, high)
-                mends.append(
-                    f"end {rule.symbol} at {rule.number} or begin it at {rule.rest}, or make two "
-                    f"profiles: {rule.symbol}={below[0]}..{below[1]} and {above[0]}..{above[1]}"
-                )
-            elif rule.kind == "only":
-                mends.append(
-                    f"set {rule.symbol}={rule.number}, or export again with this dim dynamic "
-                    "(see OF804)"
-                )
-        return "; ".join(mends) or _NARROW
-
-
-_NARROW = "narrow the ranges to sizes that work, or export again so that these do"
-
-
-def _down(size: int, rule: Rule) -> int:
-    """The largest size up to one that keeps to a rule."""
-    return size - (size - rule.rest) % rule.number
 
 
 def spelled_bytes(size: float) -> str:

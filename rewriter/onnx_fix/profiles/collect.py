@@ -10,7 +10,7 @@ import yaml
 from onnx import ModelProto
 
 from onnx_fix.pipeline import Pipeline
-from onnx_fix.profiles.asked import Asked
+from onnx_fix.profiles.asked import Asked, Form
 from onnx_fix.profiles.grammar import parse_profiles
 from onnx_fix.profiles.profile import Profile, profile_from
 from onnx_fix.profiles.samples import fill_in, look_at
@@ -69,8 +69,8 @@ def asked_by(model: ModelProto, profile: Profile) -> tuple[Asked, ...]:
         if one.kind == "values":
             more.append(Asked(one.name, "values", *one.shapes))
         elif one.name in open_rank:
-            form = "number" if len(one.min) == 1 else "shape"
-            more.append(Asked(one.name, form, *one.shapes))  # type: ignore[arg-type]
+            form: Form = "number" if len(one.min) == 1 else "shape"
+            more.append(Asked(one.name, form, *one.shapes))
     return (*dims, *more)
 
 

@@ -22,7 +22,7 @@ class Chosen:
 
     @property
     def is_end(self) -> bool:
-        """Whether the builder itself looks at this point."""
+        """Whether it is one of the three that make up the profile."""
         return self.place in ("min", "opt", "max")
 
     def __str__(self) -> str:

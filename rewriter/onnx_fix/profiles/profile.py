@@ -9,6 +9,7 @@ from onnx import ModelProto
 
 from onnx_fix.profiles.asked import Asked, Kind, Range, Triple, asked_of, of_bounds
 from onnx_fix.profiles.settle import settle
+from onnx_fix.profiles.shape_tensors import shape_inputs
 
 Shapes = Triple
 """min, opt and max shape of an input (or values, of a shape tensor)."""
@@ -108,3 +109,18 @@ def symbol_ranges(model: ModelProto, profiles: Iterable[Sequence[Asked]]) -> lis
         UsageError: ranges do not suit the model.
     """
     return [settle(model, asked, whole=False).dims for asked in profiles]
+
+
+def value_ranges(model: ModelProto, profiles: Iterable[Sequence[Asked]]) -> list[dict[str, Shapes]]:
+    """min, opt and max values by shape tensor, of each of several profiles.
+
+    Raises:
+        UsageError: ranges do not suit the model.
+    """
+    drives = shape_inputs(model)
+    found = []
+    for asked in profiles:
+        known = [one for one in asked if one.name in drives]
+        settled = settle(model, known, whole=False).inputs
+        found.append({name: triple for name, kind, triple in settled if kind == "values"})
+    return found

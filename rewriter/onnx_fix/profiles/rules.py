@@ -14,6 +14,9 @@ _RADIUS = 16
 _STEPS = (20, 24, 28, 32, 40, 48, 56, 64, 96, 128, 192, 256)
 """Moduli that are tried where the windows show one working size alone."""
 
+_GRANULES = (2, 4, 8, 16, 32, 64, 12, 24, 48, 96, 10, 20, 14, 28)
+"""What all sizes are rounded to where none was found to work."""
+
 _FEW = 6
 """Working sizes up to which such a modulus is looked for."""
 
@@ -110,7 +113,7 @@ def find_working(trial: Trial, ranges: Mapping[str, Range], near: Point) -> Poin
 
 def _guesses(ranges: Mapping[str, Range], start: Mapping[str, int]) -> Iterator[dict[str, int]]:
     free = {name: r for name, r in ranges.items() if r[0] < r[2]}
-    for number in (2, 4, 8, 16, 32, 64):
+    for number in _GRANULES:
         rounded = {}
         for name, (low, _, high) in free.items():
             size = max(start[name] // number * number, -(-low // number) * number)

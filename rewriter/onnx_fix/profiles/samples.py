@@ -17,7 +17,7 @@ from onnx_fix.profiles.settle import settle
 from onnx_fix.profiles.shape_tensors import shape_inputs
 from onnx_fix.verify.feeds import Value
 from onnx_fix.verify.symbols import fed_inputs, input_dims, symbols
-from onnx_fix.verify.user_feeds import load_user_feeds
+from onnx_fix.verify.user_feeds import find_user_feeds, read_case
 
 _MOST = 8
 """Names of samples that a message lists."""
@@ -49,7 +49,8 @@ def from_inputs(model: ModelProto, folder: str | Path, given: Sequence[Asked] = 
     """The profile that sample inputs make up: per symbol the smallest, median and largest size.
 
     Values of shape tensors are ranged element by element. Of an even number of samples the lower
-    median is taken, so that every size was seen.
+    median is taken, so that every size was seen. Element types do not matter, and arrays that are
+    no inputs (of the model before it was fixed, say) are passed over.
 
     Args:
         model: The model whose inputs are meant.
@@ -57,9 +58,9 @@ def from_inputs(model: ModelProto, folder: str | Path, given: Sequence[Asked] = 
         given: Ranges that stand as they are; only what they leave open comes from the samples.
 
     Raises:
-        UsageError: there are no samples; a sample lacks an input, has an unknown one, one of
-            another type or rank than declared, another size than the declared one, or different
-            sizes for one symbol; or ``given`` does not suit the model.
+        UsageError: there are no samples; a sample lacks an input, or has one of another rank or
+            size than declared, or different sizes for one symbol; or ``given`` does not suit the
+            model.
     """
     seen = look_at(model, folder)
     return Derived(profile_from(model, fill_in(model, given, seen.asked)), seen)
@@ -94,8 +95,10 @@ def look_at(model: ModelProto, folder: str | Path) -> Seen:
     shapes: dict[str, list[tuple[int, ...]]] = {n: [] for n, d in declared.items() if d is None}
     values: dict[str, list[tuple[int, ...]]] = {name: [] for name in drives}
     samples: list[str] = []
-    for label, feeds in load_user_feeds(folder, model):
-        samples.append(label)
+    extra: set[str] = set()
+    for case in find_user_feeds(folder):
+        feeds = read_case(case, model, passed_over=extra)
+        samples.append(case.name)
         for name, where in places.items():
             sizes[name].append(_shape(feeds[where[0].input])[where[0].axis])
         for name, found in shapes.items():
@@ -111,7 +114,7 @@ def look_at(model: ModelProto, folder: str | Path) -> Seen:
     for name, rows in values.items():
         if rows[0]:
             asked.append(_by_place(name, rows, samples, "values"))
-    return Seen(tuple(asked), tuple(samples), tuple(_notes(asked, samples)))
+    return Seen(tuple(asked), tuple(samples), tuple(_notes(asked, samples, sorted(extra))))
 
 
 def _shape(value: Value) -> tuple[int, ...]:
@@ -136,7 +139,9 @@ def _by_place(
     return of_bounds(name, [("shape" if form == "shape" else "values", bound) for bound in bounds])
 
 
-def _notes(asked: Sequence[Asked], samples: Sequence[str]) -> Iterable[str]:
+def _notes(asked: Sequence[Asked], samples: Sequence[str], extra: Sequence[str]) -> Iterable[str]:
+    if extra:
+        yield f"passed over, as the model has no such input: {', '.join(extra[:_MOST])}"
     if not asked:
         return
     if len(samples) == 1:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import queue
+import re
 import subprocess
 import sys
 import tempfile
@@ -47,6 +48,11 @@ class Point:
     def at(self, sizes: Mapping[str, int]) -> Point:
         """The point with other sizes of some symbols."""
         return Point(tuple((dict(self.sizes) | dict(sizes)).items()), self.values)
+
+    def is_within(self, other: Point) -> bool:
+        """Whether no size is larger than at another point of the same values."""
+        sizes = dict(other.sizes)
+        return self.values == other.values and all(s <= sizes.get(n, -1) for n, s in self.sizes)
 
     def __str__(self) -> str:
         parts = [f"{name} = {size}" for name, size in self.sizes]
@@ -153,7 +159,7 @@ class Trial:
         if said["ok"]:
             return Ran(True, seconds=said["seconds"])
         name, op = self._node(said.get("node", ""), said.get("op", ""))
-        return Ran(False, said["kind"], said["message"], name, op)
+        return Ran(False, said["kind"], self._named(said["message"]), name, op)
 
     def _node(self, told: str, op: str) -> tuple[str, str]:
         """A node of the main graph by its number, one inside another by the name that it has."""
@@ -164,6 +170,10 @@ class Trial:
         kind = node.op_type if node.domain in STANDARD_DOMAINS else f"{node.domain}.{node.op_type}"
         return node.name or next((o for o in node.output if o), ""), kind
 
+    def _named(self, text: str) -> str:
+        """A message with the names of nodes in the place of their numbers."""
+        return re.sub(f"{MARK}[0-9]+", lambda found: self._node(found.group(), "")[0], text)
+
     # -- the process ------------------------------------------------------------------------------
 
     def _started(self) -> bool:
@@ -173,6 +183,8 @@ class Trial:
             return False
         environment = dict(os.environ)
         environment["PYTHONPATH"] = os.pathsep.join(os.path.abspath(p) for p in sys.path if p)
+        # Arenas of threads reserve address space, which is limited.
+        environment["MALLOC_ARENA_MAX"] = "2"
         self._lines = queue.Queue()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "onnx_fix.profiles._trial_worker"],
@@ -198,7 +210,7 @@ class Trial:
         if said is None:
             self.refused = "onnxruntime did not load it in time, or ended while loading it"
         elif not said["loaded"]:
-            self.refused, self.lacks = said["message"], said["lacks"]
+            self.refused, self.lacks = self._named(said["message"]), said["lacks"]
         if self.refused:
             self._stop()
         return not self.refused

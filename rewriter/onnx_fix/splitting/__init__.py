@@ -20,7 +20,7 @@ from onnx_fix.errors import InternalError, UsageError, VerificationError
 from onnx_fix.job import check_weights
 from onnx_fix.load import check_loaded, load_proto, opset_of, stored_tensors
 from onnx_fix.pipeline import Pipeline, read_pipeline
-from onnx_fix.profiles import Ranges, asked_of, symbol_ranges
+from onnx_fix.profiles import Ranges, asked_of, symbol_ranges, value_ranges
 from onnx_fix.report import Blocker, source_name, summarise
 from onnx_fix.save import external_files
 from onnx_fix.splitting.compare import Comparison, why
@@ -146,8 +146,10 @@ def split(
             before = model if isinstance(model, ModelProto) else Path(model)
             asked = [asked_of(dims)] if dims else checks.asked()
             ranges = symbol_ranges(origin, asked)
+            values = value_ranges(origin, asked)
+            opset_version = opset_of(origin.opset_import)
             compare = Comparison(
-                before, folder, checks, inputs, ranges, reference, opset_of(origin.opset_import)
+                before, folder, checks, inputs, ranges, values, reference, opset_version
             )
             verification = compare([staging / name for name in names], made)
             if verification.status != "equal":

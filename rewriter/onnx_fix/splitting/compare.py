@@ -12,6 +12,7 @@ from onnx import ModelProto
 from onnx_fix.api import ROUNDING_SLACK, Progress, rounds_otherwise
 from onnx_fix.pipeline import Pipeline
 from onnx_fix.plugin_bodies import plugin_bodies
+from onnx_fix.profiles import Shapes
 from onnx_fix.report import summarise
 from onnx_fix.splitting.job import Made
 
@@ -28,6 +29,7 @@ class Comparison:
     settings: Pipeline
     inputs: str | Path | None
     dims: Sequence[Mapping[str, tuple[int, int, int]]]
+    values: Sequence[Mapping[str, Shapes]]
     reference: ModelProto | str | Path | None
     opset: int
 
@@ -42,6 +44,7 @@ class Comparison:
             before_dir=self.folder,
             after_dir=self.folder if isinstance(models[0], ModelProto) else models[0].parent,
             dims=self.dims or None,
+            values=self.values,
             inputs_dir=self.inputs,
             seed=checks.seed,
             rtol=checks.rtol,

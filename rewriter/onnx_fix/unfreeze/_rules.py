@@ -1,4 +1,4 @@
-"""Rules along axes: what counts, what is normalised, what depends on a distance, two-valued masks.
+"""Rules along axes: what counts, and what is divided by a length.
 
 Each takes a block all of whose symbolic varying axes are long enough to show a rule, and returns
 an expression that gives all samples bit for bit, or None.
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from onnx_fix.symbolic import Size, size
-from onnx_fix.unfreeze._study import Block, Study, Unclear, same
+from onnx_fix.unfreeze._study import SMALL, Block, Study, Unclear
 from onnx_fix.unfreeze.expressions import (
     Array,
     Expression,
@@ -31,6 +31,8 @@ Floats = NDArray[np.float64]
 _HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 _SCALES = (1.0, -1.0, 2.0, -2.0, pi, 2 * pi, -pi, -2 * pi)
 _LARGEST_INTEGER = 1 << 24
+_FEW = 16
+"""Each of so many numbers is compared with the sizes."""
 
 
 def index(block: Block, axis: int) -> Index:
@@ -75,7 +77,14 @@ def affine(study: Study, block: Block, dtype: int) -> Expression | None:
         if not np.array_equal(np.broadcast_to(total, array.shape), array):
             return None
         starts.append(start)
-    terms = [_table(study, starts, block.values, "the first number", [])]
+    short = is_float(block) and max(max(a.shape) for a in arrays) == 3
+    if short and all(np.abs(a).max() <= 1 for a in arrays):
+        raise Unclear("-1, 0, 1 may be counted, or three positions from -1 to 1")
+    begin = _table(study, starts, block.values, "the first number", [])
+    if begin is None:
+        return None
+    found: Expression | None = None if _is(begin, 0) else begin
+    ups, downs = [], []
     for k in axes:
         after = prod(block.dims[k + 1 :], start=size(1))
         values = [block.values[number] for _, number in steps[k]]
@@ -83,15 +92,15 @@ def affine(study: Study, block: Block, dtype: int) -> Expression | None:
         step_expression = _table(study, [s for s, _ in steps[k]], values, "the step", more)
         if step_expression is None:
             return None
-        terms.append(_times(index(block, k), step_expression))
-    if terms[0] is None:
-        return None
-    total_expression: Expression | None = None
-    for term in (*terms[1:], terms[0]):
-        if term is None or (total_expression is not None and _is(term, 0)):
-            continue
-        total_expression = term if total_expression is None else call("Add", total_expression, term)
-    return None if total_expression is None else cast(total_expression, dtype)
+        if _is(step_expression, -1):
+            downs.append(index(block, k))
+        else:
+            ups.append(_times(index(block, k), step_expression))
+    for up in ups:
+        found = up if found is None else call("Add", up, found)
+    for down in downs:
+        found = call("Sub", literal(np.int64(0)) if found is None else found, down)
+    return None if found is None else cast(found, dtype)
 
 
 def _corner(array: Ints, axes: Sequence[int], next_along: int | None = None) -> Ints:
@@ -114,7 +123,12 @@ def _table(
         if number is None:
             return None
         return Number(number) if number.number is None else literal(np.int64(number.number))
-    return literal(found[0]) if all(np.array_equal(found[0], f) for f in found) else None
+    if not all(np.array_equal(found[0], f) for f in found):
+        return None
+    if found[0].size <= _FEW:
+        for one in found[0].reshape(-1).tolist():
+            study.number([int(one)] * len(found), values, f"one of those for {what}")
+    return literal(found[0])
 
 
 def _is(term: Expression, value: int) -> bool:
@@ -122,9 +136,7 @@ def _is(term: Expression, value: int) -> bool:
 
 
 def _times(term: Expression, factor: Expression) -> Expression:
-    if _is(factor, 1):
-        return term
-    return call("Neg", term) if _is(factor, -1) else call("Mul", term, factor)
+    return term if _is(factor, 1) else call("Mul", term, factor)
 
 
 # -- floats ----------------------------------------------------------------------------------------
@@ -133,27 +145,46 @@ def _times(term: Expression, factor: Expression) -> Expression:
 def ramp(study: Study, block: Block, dtype: int) -> Expression | None:
     """Floats that grow evenly along one symbolic axis, with tables of starts and steps."""
     axes = [k for k in block.varying() if block.dims[k].number is None]
-    if len(axes) != 1 or not _is_float(block):
+    if len(axes) != 1 or not is_float(block):
         return None
     (k,) = axes
     position = index(block, k)
     fixed = _evenly(block, position, k, dtype)
     made = [e for e in fixed if block.is_made_by(e)][:1]
-    divided = [e for e in _normalised(block, position, dtype) if block.is_made_by(e)]
+    ways = _normalised(block, position, _divisors(study, block, k), dtype)
+    divided = [e for e in ways if block.is_made_by(e)]
     lengths = {position.length.at(v) for v in block.values}
     if (divided and len(lengths) == 1) or (made and _may_be_normalised(block, k)):
         raise Unclear(
             f"its numbers may be divided by {position.length}, or by a constant of the same value; "
             "another export at another size would tell"
         )
+    if made:
+        step, starts, off = _evenly_from(block, k)
+        study.doubt(step, block.values, off=off, inverse=True)
+        study.doubt(starts, block.values, off=off)
     return study.settled([*made, *divided], exact=False)
 
 
-def _is_float(block: Block) -> bool:
+def _evenly_from(block: Block, axis: int) -> tuple[Floats, Floats, float]:
+    """The steps and starts along an axis, and how far off they may be in proportion."""
+    array = max(block.arrays, key=lambda a: a.shape[axis])
+    wide = np.moveaxis(array.astype(np.float64), axis, 0)
+    step = (wide[-1] - wide[0]) / (len(wide) - 1)
+    # A start may have been moved by a half or a whole step.
+    starts = [wide[0] - moved * step for moved in (0, 0.5, 1)]
+    last_bit = 2.0 ** -(10 if array.dtype.itemsize == 2 else 23)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        off = np.nanmax(np.abs(wide).max() * last_bit / np.abs(wide[-1] - wide[0]))
+    moved_starts = np.concatenate([s.reshape(-1) for s in starts])
+    return step.reshape(-1), moved_starts, 4 * min(float(off), 1e-2)
+
+
+def is_float(block: Block) -> bool:
     return block.arrays[0].dtype.kind not in "biu"
 
 
-def _works(dtype: int) -> list[int]:
+def works(dtype: int) -> list[int]:
     """The types in which the numbers may have been computed."""
     if dtype in _HALVES:
         return [TensorProto.FLOAT]
@@ -170,7 +201,7 @@ def _evenly(block: Block, base: Expression, axis: int, dtype: int) -> list[Expre
     with np.errstate(divide="ignore", invalid="ignore"):
         steps.append(1 / np.rint(1 / steps[1]))
     steps = [s for s in steps if np.isfinite(s).all()]
-    return [e for work in _works(dtype) for e in _lines(base, start, steps, work, dtype)]
+    return [e for work in works(dtype) for e in _lines(base, start, steps, work, dtype)]
 
 
 def _lines(
@@ -178,49 +209,72 @@ def _lines(
 ) -> Iterator[Expression]:
     i = cast(base, work)
     for step in steps:
-        scaled = i if (step == 1).all() else call("Mul", i, _tight(step, work))
-        yield cast(
-            scaled if (start == 0).all() else call("Add", scaled, _tight(start, work)), dtype
-        )
+        scaled = i if (step == 1).all() else call("Mul", i, tight(step, work))
+        yield cast(scaled if (start == 0).all() else call("Add", scaled, tight(start, work)), dtype)
     for offset in (0.5, -0.5, 1.0):
         shifted = call("Add", i, literal(offset, work))
         for step in steps:
-            yield cast(call("Mul", shifted, _tight(step, work)), dtype)
+            yield cast(call("Mul", shifted, tight(step, work)), dtype)
     with np.errstate(divide="ignore"):
         below = np.rint(1 / steps[-1])
     if np.isfinite(below).all():
         for top in (i, call("Add", i, literal(0.5, work)), call("Add", i, literal(1, work))):
-            yield cast(call("Div", top, _tight(below, work)), dtype)
+            yield cast(call("Div", top, tight(below, work)), dtype)
 
 
-def _tight(value: Array, work: int) -> Expression:
+def tight(value: Array, work: int) -> Expression:
     """A constant: a scalar where it has one element."""
     return literal(value.reshape(()) if value.size == 1 else value, work)
 
 
-def _normalised(block: Block, position: Index, dtype: int) -> Iterator[Expression]:
-    """Positions divided by the length of the axis."""
+def _divisors(study: Study, block: Block, axis: int) -> list[Size]:
+    """Other sizes than the length by which positions may be divided."""
+    length = block.dims[axis]
+    found = []
+    # Half a length is none that one export suggests, but several of odd lengths leave it open.
+    several = len({length.at(v) for v in block.values}) > 1
+    halves = (length // 2, length - length // 2) if several else ()
+    for known in dict.fromkeys((*study.known, *halves)):
+        if known in (length, length - 1):
+            continue
+        if min(known.at(v) for v in block.values) <= SMALL:
+            continue
+        parts = []
+        for array, values in zip(block.arrays, block.values, strict=True):
+            wide = np.moveaxis(array.astype(np.float64), axis, 0).reshape(array.shape[axis], -1)
+            if len(wide) > 1:
+                step = (wide[-1, 0] - wide[0, 0]) / (len(wide) - 1)
+                parts.append(abs(step) * known.at(values))
+        if any(np.allclose(parts, abs(scale), rtol=1e-3, atol=0) for scale in _SCALES):
+            found.append(known)
+    return found
+
+
+def _normalised(
+    block: Block, position: Index, others: Sequence[Size], dtype: int
+) -> Iterator[Expression]:
+    """Positions divided by the length of the axis, or by another size."""
     length = position.length
-    for work in _works(dtype):
+    for work in works(dtype):
         i = cast(position, work)
         one = literal(1, work)
-        for below in (length, length - 1):
+        for below in (length, length - 1, *others):
             d = cast(Number(below), work)
-            bases = [
-                call("Div", i, d),
-                call("Div", call("Add", i, literal(0.5, work)), d),
-                call("Div", call("Add", i, one), d),
-                call("Mul", i, call("Div", one, d)),
-            ]
+            # What is divided by one less than the length counts from 0 to its end.
+            bases = [call("Div", i, d), call("Mul", i, call("Div", one, d))]
+            if below != length - 1:
+                bases.insert(1, call("Div", call("Add", i, literal(0.5, work)), d))
+                bases.append(call("Div", call("Add", i, one), d))
             for scale in _SCALES:
                 for base in bases:
                     scaled = base if scale == 1 else call("Mul", base, literal(scale, work))
                     yield cast(scaled, dtype)
-                    if scale == 2:
+                    if scale in (1, 2):
                         yield cast(call("Sub", scaled, one), dtype)
             twice = call("Mul", i, literal(2, work))
             yield cast(call("Sub", call("Div", twice, d), one), dtype)
-            yield cast(call("Sub", call("Div", call("Add", twice, one), d), one), dtype)
+            if below != length - 1:
+                yield cast(call("Sub", call("Div", call("Add", twice, one), d), one), dtype)
             for base in bases[:2]:
                 centred = call("Sub", base, literal(0.5, work))
                 yield cast(call("Mul", centred, literal(2, work)), dtype)
@@ -250,119 +304,8 @@ def _may_be_normalised(block: Block, axis: int) -> bool:
             np.isclose(step, scale / below, rtol=1e-4, atol=0).any()
             for below in (count, count - 1)
             for scale in _SCALES
+            if np.abs(wide).max() <= abs(scale) * 1.001
         ]
         if not any(close):
             return False
     return True
-
-
-# -- distances and masks ---------------------------------------------------------------------------
-
-
-def distance(study: Study, block: Block, dtype: int) -> Expression | None:
-    """A multiple of ``|i - j|`` or ``i - j`` over two symbolic axes, with tables of factors."""
-    axes = [k for k in block.varying() if block.dims[k].number is None]
-    if len(axes) != 2 or block.arrays[0].dtype == np.bool_:
-        return None
-    apart = call("Sub", index(block, axes[1]), index(block, axes[0]))
-    array = next((a for a in block.arrays if min(a.shape[k] for k in axes) > 1), None)
-    if array is None:
-        return None
-    start, step = array, array
-    for k in axes:
-        start = start[(*[slice(None)] * k, slice(0, 1))]
-    for k, place in zip(axes, (0, 1), strict=True):
-        step = step[(*[slice(None)] * k, slice(place, place + 1))]
-    factor = step.astype(np.float64) - start.astype(np.float64)
-    whole = integers(block) is not None
-    for base in (call("Abs", apart), apart):
-        for work in [int(TensorProto.INT64)] if whole else _works(dtype):
-            scaled = call("Mul", cast(base, work), _tight(factor, work))
-            made = call("Add", scaled, _tight(start, work)) if np.any(start != 0) else scaled
-            if block.is_made_by(cast(made, dtype)):
-                return cast(made, dtype)
-    return None
-
-
-def mask(study: Study, block: Block, dtype: int) -> Expression | None:
-    """Two values over two symbolic axes: below or above a diagonal, along it, or in blocks."""
-    axes = block.varying()
-    if len(axes) != 2 or any(block.dims[k].number is not None for k in axes):
-        return None
-    pair = np.unique(np.concatenate([np.unique(a) for a in block.arrays]))
-    if len(pair) != 2:
-        return None
-    first, second = axes
-    i, j = index(block, first), index(block, second)
-    chosen = [a.reshape(a.shape[first], a.shape[second]) == pair[1] for a in block.arrays]
-    found = []
-    for true in (1, 0):
-        sets = chosen if true else [~c for c in chosen]
-        condition = _diagonals(study, block, sets, i, j) or _blocks(study, block, sets, i, j)
-        if condition is None:
-            continue
-        if dtype == TensorProto.BOOL:
-            made: Expression = condition if true else call("Not", condition)
-        else:
-            yes, no = (literal(pair[k], dtype) for k in (true, 1 - true))
-            made = call("Where", condition, yes, no)
-        if block.is_made_by(made):
-            found.append(made)
-    return study.settled(found)
-
-
-def _diagonals(
-    study: Study, block: Block, sets: Sequence[NDArray[np.bool_]], i: Index, j: Index
-) -> Expression | None:
-    """Where ``j - i`` lies between two numbers, or beyond one."""
-    lows, highs, ends = [], [], []
-    for chosen in sets:
-        apart = np.arange(chosen.shape[1])[None] - np.arange(chosen.shape[0])[:, None]
-        inside = apart[chosen]
-        if not inside.size:
-            return None
-        low, high = int(inside.min()), int(inside.max())
-        if not np.array_equal(chosen, (apart >= low) & (apart <= high)):
-            return None
-        lows.append(low)
-        highs.append(high)
-        ends.append((low == apart.min(), high == apart.max()))
-    distance = i.length - j.length
-    more = [-distance] if distance.number is None else []
-    apart_expression = call("Sub", j, i)
-    conditions: list[Expression] = []
-    low_size: Size | None = None
-    if not all(low for low, _ in ends):
-        low_size = study.number(lows, block.values, "the diagonal", more)
-        if low_size is None:
-            return None
-        conditions.append(call("Less", Number(low_size - 1), apart_expression))
-    if not all(high for _, high in ends):
-        high_size = study.number(highs, block.values, "the diagonal", more)
-        if high_size is None:
-            return None
-        conditions.append(call("Less", apart_expression, Number(high_size + 1)))
-    if low_size is not None and len(conditions) == 2 and lows == highs:
-        return call("Equal", apart_expression, Number(low_size))
-    if not conditions:
-        return None
-    return conditions[0] if len(conditions) == 1 else call("And", *conditions)
-
-
-def _blocks(
-    study: Study, block: Block, sets: Sequence[NDArray[np.bool_]], i: Index, j: Index
-) -> Expression | None:
-    """Where both positions lie in the same block of some length."""
-    lengths = []
-    for chosen in sets:
-        row = np.flatnonzero(~chosen[0])
-        width = int(row[0]) if len(row) else chosen.shape[1]
-        rows, columns = (np.arange(n) // max(width, 1) for n in chosen.shape)
-        if not width or not same(chosen, rows[:, None] == columns[None]):
-            return None
-        lengths.append(width)
-    width_size = study.number(lengths, block.values, "the length of a block")
-    if width_size is None:
-        return None
-    by = Number(width_size)
-    return call("Equal", call("Div", i, by), call("Div", j, by))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onnx_fix.symbolic import Size, size
 from onnx_fix.unfreeze.emit_sizes import factors
@@ -14,6 +15,10 @@ from onnx_fix.unfreeze.learn import learn
 
 SMALL = 2
 """Numbers up to this one are not taken for a size that happens to have the same value."""
+
+
+_FEW = 16
+"""So many numbers of a rule are compared with the sizes; in a series, some are like one anyway."""
 
 
 class Unclear(Exception):
@@ -123,6 +128,7 @@ class Study:
         self.symbols = symbols
         self.known = tuple(s for s in dict.fromkeys(given) if s.number is None)
         self.reason = ""
+        self.hint = ""
         self.tried = 0
 
     def unclear(self, reason: str) -> None:
@@ -155,6 +161,39 @@ class Study:
         if learned.ambiguous:
             raise Unclear(f"{what} is not certain: {learned.reason}")
         return learned.size
+
+    def doubt(
+        self,
+        numbers: NDArray[np.float64],
+        values: Sequence[Values],
+        *,
+        off: float = 0,
+        inverse: bool = False,
+    ) -> None:
+        """Refuse numbers of a rule that are a size in all samples, or one over a size.
+
+        ``off`` is how far off they may be in proportion; ``inverse``: whether they may be one over
+        a size.
+
+        Raises:
+            Unclear: one is.
+        """
+        few = np.abs(numbers[np.isfinite(numbers)])
+        if few.size > _FEW:
+            return
+        for known in self.known:
+            sizes = np.abs(np.asarray([known.at(v) for v in values], np.float64))
+            if sizes.min() <= SMALL:
+                continue
+            for number in few.tolist():
+                ways = [number / sizes]
+                if inverse:
+                    ways += [number * sizes / c for c in (1, 2, np.pi, 2 * np.pi)]
+                if any(np.allclose(w, 1, rtol=off + 1e-6, atol=0) for w in ways):
+                    raise Unclear(
+                        f"a number in it is {number:.7g}, which may be a constant or made from "
+                        f"{known}; another export at another size would tell"
+                    )
 
     def settled(self, found: Sequence[Expression], exact: bool = True) -> Expression | None:
         """The one expression that several amount to, of those that give all samples.

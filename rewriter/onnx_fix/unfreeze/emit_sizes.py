@@ -114,14 +114,20 @@ class Nodes:
                 self._taken.add(name)
                 return name
 
-    def insert(self, graph: GraphProto) -> None:
-        """Put what was collected into a graph: first, or right after the last tensor it reads.
+    def insert(self, graph: GraphProto, ir_version: int = 4) -> None:
+        """Put what was collected into the main graph: first, or after the last tensor it reads.
 
-        The graph is to be the main graph of a model of IR version 4 or later (an initializer need
-        not be an input there). A second call adds nothing.
+        Constants become Constant nodes before IR version 4, where an initializer has to be an
+        input, too. A second call adds nothing.
         """
         if not self.nodes and not self.initializers:
             return
+        if ir_version < 4:
+            self.nodes[:0] = [
+                helper.make_node("Constant", [], [t.name], name=t.name, value=t)
+                for t in self.initializers
+            ]
+            self.initializers = []
         read = {name for node in self.nodes for name in node.input}
         place = max((k + 1 for k, n in enumerate(graph.node) if read & set(n.output)), default=0)
         after = list(graph.node[place:])

@@ -271,11 +271,17 @@ def written(expression: Expression, nodes: Nodes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a tensor is made from sizes. ``exactness`` is ROUNDING where a last bit may differ."""
+    """How a tensor is made from sizes. ``exactness`` is ROUNDING where a last bit may differ.
+
+    ``assumed`` are the floats with many digits that were taken for parameters of the network since
+    no function of a size that is tried gives them; learned from exports at several sizes there are
+    none.
+    """
 
     expression: Expression
     dims: Dims
     exactness: Exactness = Exactness.EXACT
+    assumed: tuple[float, ...] = ()
 
     @property
     def opset(self) -> int:

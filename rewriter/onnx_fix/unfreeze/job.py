@@ -165,9 +165,14 @@ def _listed(lines: Sequence[str]) -> str:
 def _recipes(found: Analysis, at: Sequence[Mapping[str, int]]) -> dict[tuple[int, int], Recipe]:
     recipes: dict[tuple[int, int], Recipe] = {}
     missing: list[str] = []
-    known: dict[tuple[str, tuple[str, ...]], Recipe | Unknown] = {}
+    known: dict[tuple[str, tuple[str, ...], tuple[bytes, ...]], Recipe | Unknown] = {}
     for table in found.tables:
-        key = (table.tensor, tuple(str(d) for d in table.dims))
+        # What is one constant here may be two in another export, one for each reader.
+        key = (
+            table.tensor,
+            tuple(str(d) for d in table.dims),
+            tuple(a.tobytes() for a in table.arrays),
+        )
         said = found.propagation.assumed.get(table.tensor)
         if said is not None:
             known[key] = all_of(said, table.arrays[0])

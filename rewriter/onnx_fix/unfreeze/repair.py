@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import onnx_graphsurgeon as gs
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
@@ -47,9 +48,9 @@ class Repair:
             self._put(protos[id(table.node)], table.index, recipe.emit(nodes))
             shown = "x".join(str(d) for d in table.dims)
             self._tell(table, f"{recipe} of {shown}")
-        nodes.insert(proto.graph)
+        nodes.insert(proto.graph, proto.ir_version)
         self._declare(proto.graph)
-        _drop_unread(proto.graph)
+        _drop_unread(proto.graph, proto.ir_version)
         return proto
 
     def _symbols(self) -> dict[tuple[str, int], str]:
@@ -167,17 +168,28 @@ def _drop_annotations(graph: GraphProto) -> None:
                 _drop_annotations(attribute.g)
 
 
-def _drop_unread(graph: GraphProto) -> None:
-    """Drop the constants of the main graph that nobody reads any more."""
+def _drop_unread(graph: GraphProto, ir_version: int) -> None:
+    """Drop the constants of the main graph that nobody reads any more.
+
+    Before IR version 4 they are inputs, too; later, one that is an input may be fed and stays.
+    """
     read = {value.name for value in graph.output}
     _note_reads(graph, read)
-    kept = [t for t in graph.initializer if t.name in read]
-    if len(kept) < len(graph.initializer):
-        del graph.initializer[:]
-        graph.initializer.extend(kept)
+    if ir_version >= 4:
+        read.update(value.name for value in graph.input)
+    gone = {t.name for t in graph.initializer if t.name not in read}
+    if gone:
+        _drop(graph.initializer, gone)
+        _drop(graph.input, gone)
     unread = [n for n in graph.node if n.op_type == "Constant" and not read & set(n.output)]
     for node in unread:
         graph.node.remove(node)
+
+
+def _drop(items: Any, names: set[str]) -> None:
+    kept = [item for item in items if item.name not in names]
+    del items[:]
+    items.extend(kept)
 
 
 def _note_reads(graph: GraphProto, read: set[str]) -> None:

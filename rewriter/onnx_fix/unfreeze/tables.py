@@ -14,9 +14,11 @@ from onnx import helper
 
 from onnx_fix.contract import Exactness
 from onnx_fix.symbolic import Size, SizeLike, size
-from onnx_fix.unfreeze._rules import affine, distance, mask, ramp
-from onnx_fix.unfreeze._scalars import is_exact, number_in
+from onnx_fix.unfreeze._masks import distance, mask
+from onnx_fix.unfreeze._rules import affine, ramp
+from onnx_fix.unfreeze._scalars import assumed, is_exact, number_in, of_size
 from onnx_fix.unfreeze._study import Block, Sample, Study, Unclear, first, same
+from onnx_fix.unfreeze._waves import waves
 from onnx_fix.unfreeze.emit_sizes import factors
 from onnx_fix.unfreeze.expressions import (
     Expression,
@@ -65,11 +67,17 @@ def recognise(
     except Unclear as unclear:
         return Unknown(f"{_named(samples[0])}: {unclear}")
     if found is None:
-        why = study.reason or "was it computed from weights?"
+        why = study.reason or study.hint or "was it computed from weights?"
         return Unknown(f"{_named(samples[0])} that follow no rule in the sizes; {why}")
     result = spread(found, shape)
+    taken = assumed(result) if len({str(v) for v in study.values}) == 1 else ()
+    if taken and of_size(result):
+        return Unknown(
+            f"{_named(samples[0])}, some of which are made from sizes; {taken[0]} may be a "
+            "constant or made from sizes too, which another export at another size would tell"
+        )
     exact = is_exact(result) and block.is_made_by(result)
-    return Recipe(result, shape, Exactness.EXACT if exact else Exactness.ROUNDING)
+    return Recipe(result, shape, Exactness.EXACT if exact else Exactness.ROUNDING, taken)
 
 
 def _named(sample: Sample) -> str:
@@ -115,10 +123,13 @@ def _fit(study: Study, block: Block, dtype: int, depth: int) -> Expression | Non
         return None
     for k in symbolic:
         _check(block, k, 3)
-    for rule in (affine, ramp, distance, mask):
+    for rule in (affine, ramp, mask, distance):
         found = rule(study, block, dtype)
         if found is not None and block.is_made_by(found):
             return found
+    wave = waves(block, dtype)
+    if wave is not None:
+        return wave
     return (
         _with_edges(study, block, dtype, depth, symbolic)
         or _channels(study, block, dtype, depth, varying)
@@ -274,7 +285,7 @@ def _with_edges(
         if head + tail > _EDGE or max(lengths) - head - tail < 3:
             continue
         if len(lengths) == 1 and (max(head, tail) > 1 or max(lengths) < 5):
-            study.unclear(
+            study.hint = study.hint or (
                 f"the first {head} and the last {tail} of {dim} slices differ from the others; "
                 "another export at another size would show whether that is always so"
             )

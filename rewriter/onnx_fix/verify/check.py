@@ -24,7 +24,7 @@ from onnx_fix.verify.compare import (
     missing,
     widest,
 )
-from onnx_fix.verify.feeds import FeedMaker
+from onnx_fix.verify.feeds import FeedMaker, Value
 from onnx_fix.verify.padded import compare_padded
 from onnx_fix.verify.pair import Outcome, Pair, Side
 from onnx_fix.verify.result import Case, Verification, describe
@@ -35,6 +35,7 @@ from onnx_fix.verify.sizes import (
     PlannedSizes,
     Profile,
     Profiles,
+    Values,
     alternatives,
     first_of,
     plan,
@@ -77,6 +78,7 @@ def verify(
     padded: Sequence[Padded] = (),
     frozen: Mapping[str, NDArray[np.generic]] | None = None,
     retyped: Sequence[Retyped] = (),
+    values: Sequence[Values] = (),
     progress: Progress | None = None,
 ) -> Verification:
     """Compare what two models compute, on random feeds or the user's own.
@@ -114,6 +116,8 @@ def verify(
             is given these.
         retyped: Inputs and outputs of ``after`` that are of another element type: it is fed the
             same numbers in that type, and outputs are compared in it.
+        values: Smallest, usual and largest elements of inputs whose values decide sizes, profile
+            by profile as in ``dims``: fed in place of random ones at the sizes of the profile.
         progress: Told of each case before it runs.
 
     Raises:
@@ -140,7 +144,8 @@ def verify(
         cases = _user_cases(original.proto, inputs_dir, pair, judge, progress, held)
     else:
         shaped = bound(original.proto, held) if held else original.proto
-        cases = _random_cases(shaped, dims, sizes, seed, pair, judge, progress, held)
+        planned = plan(shaped, dims, sizes, values)
+        cases = _random_cases(shaped, dims, planned, seed, pair, judge, progress, held)
     against = "original" if reference is None else "reference"
     return Verification(tuple(cases), seed, rtol, atol, against)
 
@@ -330,14 +335,13 @@ def _user_cases(
 def _random_cases(
     model: onnx.ModelProto,
     dims: Profiles | None,
-    count: int,
+    planned: Sequence[PlannedSizes],
     seed: int,
     pair: Pair,
     judge: _Judge,
     progress: Progress | None,
     frozen: Mapping[str, NDArray[np.generic]],
 ) -> Iterator[Case]:
-    planned = plan(model, dims, count)
     runner = _RandomRun(model, first_of(dims), pair, judge, frozen)
     for number, sizes in enumerate(planned):
         if progress:
@@ -366,6 +370,7 @@ class _RandomRun:
         self._judge = judge
         self._maker = FeedMaker(model)
         self._frozen = frozen
+        self._values: Mapping[str, tuple[int, ...]] = {}
         self._broken = pair.load_failure()
         self._rule: tuple[str, ...] | None = None
         self._second_helps = pair.has_fallback and self._broken is None
@@ -373,6 +378,7 @@ class _RandomRun:
     def run(self, planned: PlannedSizes, seed: int) -> Case:
         """Try the planned sizes, then others, until one case compares something."""
         tries = [Alternative((), planned.sizes)]
+        self._values = planned.values
         if self._broken is None:
             tries += alternatives(self._model, planned, self._dims)
         if self._rule is not None:
@@ -395,6 +401,7 @@ class _RandomRun:
         case = Case(_label(sizes), dict(sizes), None, seed, "", "equal")
         try:
             feeds = {**self._maker.make(sizes, seed), **self._frozen}
+            feeds |= {n: _like(feeds[n], v) for n, v in self._values.items() if n in feeds}
         except UsageError as error:
             return replace(case, status="original failed", message=str(error))
         return _judged(case, self._judge, self._broken or (pair or self._pair).run(feeds))
@@ -406,6 +413,13 @@ class _RandomRun:
         # The reference is slow: once it has not helped, it is not asked again.
         self._second_helps = case.status != "original failed"
         return case
+
+
+def _like(value: Value, elements: tuple[int, ...]) -> Value:
+    """An array of the shape and type of another, with given elements where as many fit."""
+    if isinstance(value, list) or value.size != len(elements):
+        return value
+    return np.asarray(elements).astype(value.dtype).reshape(value.shape)
 
 
 def _settled(failed: Case, second: Case) -> Case:

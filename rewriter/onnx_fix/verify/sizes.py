@@ -6,7 +6,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -21,6 +21,9 @@ Profile = Mapping[str, tuple[int, int, int]]
 
 Profiles = Profile | Sequence[Profile]
 """One profile, or several: generated sizes keep to the first of them."""
+
+Values = Mapping[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]
+"""Per input whose values decide sizes: smallest, usual and largest elements."""
 
 MAX_TRIES = 20
 """How many other sizes are tried where the original does not run at the planned ones."""
@@ -44,6 +47,8 @@ class PlannedSizes:
     origin: Literal["generated", "ones", "profile"]
     sizes: Mapping[str, int]
     round: int = 0
+    values: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Elements of inputs that decide sizes, where a profile gives them."""
 
 
 def plan_sizes(
@@ -70,15 +75,25 @@ def first_of(dims: Profiles | None) -> Profile:
     return dims[0] if dims else {}
 
 
-def plan(model: onnx.ModelProto, dims: Profiles | None, count: int) -> list[PlannedSizes]:
-    """Do as `plan_sizes` does, and say where each set comes from."""
+def plan(
+    model: onnx.ModelProto, dims: Profiles | None, count: int, values: Sequence[Values] = ()
+) -> list[PlannedSizes]:
+    """Do as `plan_sizes` does, and say where each set comes from.
+
+    ``values`` go with the profiles of ``dims``, one by one.
+    """
     places = symbols(model)
     profile = dict(first_of(dims))
     every = [profile] if isinstance(dims, Mapping) or not dims else [dict(d) for d in dims]
     for one in every:
         _check_profile(one, places)
     if not places:
-        return [PlannedSizes("generated", {}, number) for number in range(max(1, min(count, 2)))]
+        plain = [PlannedSizes("generated", {}, k) for k in range(max(1, min(count, 2)))]
+        return plain + [
+            PlannedSizes("profile", {}, values={n: v[k] for n, v in given.items()})
+            for given in filter(None, values)
+            for k in range(3)
+        ]
     sets: list[PlannedSizes] = []
     rounds = itertools.count()
     for number in range(max(count, 0)):
@@ -88,11 +103,17 @@ def plan(model: onnx.ModelProto, dims: Profiles | None, count: int) -> list[Plan
             turn = next(rounds)
             sizes = _small_enough(model, _medium(model, places, profile, turn), profile)
             sets.append(PlannedSizes("generated", sizes, turn))
-    for one, which in itertools.product(filter(None, every), range(3)):
+    none: Values = {}
+    given = [*values, *(none for _ in every[len(values) :])]
+    every += [{} for _ in given[len(every) :]]
+    for (one, elements), which in itertools.product(zip(every, given, strict=True), range(3)):
+        if not one and not elements:
+            continue
         base = sets[0].sizes if sets else _medium(model, places, profile, 0)
         sizes = dict(base) | {name: sizes[which] for name, sizes in one.items()}
-        if all(sizes != planned.sizes for planned in sets):
-            sets.append(PlannedSizes("profile", sizes))
+        fed = {name: three[which] for name, three in elements.items()}
+        if all((sizes, fed) != (planned.sizes, planned.values) for planned in sets):
+            sets.append(PlannedSizes("profile", sizes, values=fed))
     return sets
 
 

@@ -71,13 +71,17 @@ def load_user_feeds(
 
 
 def read_case(
-    case: UserCase, model: onnx.ModelProto, frozen: Mapping[str, NDArray[np.generic]] | None = None
+    case: UserCase,
+    model: onnx.ModelProto,
+    frozen: Mapping[str, NDArray[np.generic]] | None = None,
+    passed_over: set[str] | None = None,
 ) -> dict[str, Value]:
     """Read one case and check it against the inputs that ``model`` declares.
 
     Dims with the same symbol must agree within the case. Arrays of type bfloat16 and float8, which
     numpy files keep as raw bytes, are taken by their width. An input in ``frozen`` may be left
-    out, and has no other value.
+    out, and has no other value. Where ``passed_over`` is given, only sizes count: it takes the
+    names of arrays that are no inputs, and element types are not compared.
 
     Raises:
         UsageError: A file cannot be read; an input is missing or unknown; a dtype or shape is not
@@ -92,6 +96,9 @@ def read_case(
         by_key.setdefault(_file_safe(value.name), value.name)
     feeds: dict[str, Value] = {}
     for key, array in arrays.items():
+        if key not in by_key and passed_over is not None:
+            passed_over.add(key)
+            continue
         if key not in by_key:
             known = ", ".join(value.name for value in inputs) or "none"
             raise UsageError(f"{case.path}: the model has no input '{key}'; it has: {known}")
@@ -108,7 +115,8 @@ def read_case(
         given = feeds[value.name]
         assert not isinstance(given, list)
         where = f"{case.path}: input '{value.name}'"
-        feeds[value.name] = check_array(where, value, given, sizes, opaque)
+        any_type = passed_over is not None
+        feeds[value.name] = check_array(where, value, given, sizes, opaque, any_type=any_type)
     for value in inputs:
         _check_computed(case.path, value, feeds[value.name], sizes)
     return feeds
@@ -148,8 +156,12 @@ def check_array(
     array: NDArray[np.generic],
     sizes: dict[str, int],
     opaque: Mapping[str, object],
+    *,
+    any_type: bool = False,
 ) -> NDArray[np.generic]:
     """An array of the declared type and shape; ``sizes`` takes the symbols met so far.
+
+    With ``any_type`` the type is not looked at.
 
     Raises:
         UsageError: it is of another type or shape; ``where`` stands for it in the message.
@@ -162,7 +174,7 @@ def check_array(
         array = array.astype(str).astype(object)
     elif array.dtype.kind == "V" and array.dtype.itemsize == dtype.itemsize:
         array = array.view(dtype)
-    if array.dtype != dtype:
+    if array.dtype != dtype and not any_type:
         raise UsageError(f"{where} is {array.dtype.name}, expected {_expected(value)}")
     dims = input_dims(value)
     if dims is None:
