@@ -224,7 +224,7 @@ def fix(
             raise VerificationError(_guilty(job, report, compare, repro, progress))
         if job.made_dynamic():
             progress("running at other sizes")
-            report.trials = _trials(after, job.base_dir, symbol_ranges(after, asked), checks)
+            report.trials = _trials(after, job, symbol_ranges(after, asked), checks)
     report.seconds = time.perf_counter() - start
     return FixResult(after, report, _used(settings, report), unchanged, files)
 
@@ -271,7 +271,7 @@ def rounds_otherwise(changes: Sequence[Change]) -> bool:
 
 def _trials(
     model: ModelProto,
-    base_dir: Path | None,
+    job: Job,
     ranges: Sequence[Mapping[str, tuple[int, int, int]]],
     settings: VerifySettings,
 ) -> Verification:
@@ -285,11 +285,11 @@ def _trials(
     found = verify(
         model,
         model,
-        before_dir=base_dir,
-        after_dir=base_dir,
+        before_dir=job.base_dir,
+        after_dir=job.base_dir,
         dims=ranges or None,
         seed=settings.seed,
-        plugin_bodies=plugin_bodies(opset_of(model.opset_import)),
+        plugin_bodies=plugin_bodies(opset_of(model.opset_import), job.steps),
         sizes=2,
     )
     if found.status == "no evidence":

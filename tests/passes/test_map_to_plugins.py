@@ -21,6 +21,7 @@ from onnx_fix.contract import Exactness
 from onnx_fix.pipeline import parse_pipeline
 from onnx_fix.plugin_bodies import plugin_bodies
 from onnx_fix.plugin_table import PluginEntry
+from onnx_fix.splitting import split
 from onnx_fix.target import load_target
 from onnx_fix.testing import ops, run_model, run_pass, skip_reasons
 from onnx_fix.trtexec.needs import plugin_needs
@@ -463,6 +464,16 @@ def test_fix_with_a_table_verifies_it() -> None:
     assert result.report.verification.status == "equal"
     needs = plugin_needs(result.model, load_target("trt-8.6"))
     assert [(n.op, n.own) for n in needs] == [("BlendTRT", False)]
+
+
+def test_parts_of_a_model_are_compared_by_the_table(tmp_path: Path) -> None:
+    pipeline = parse_pipeline(BLEND, "p.yaml", Path())
+    model = model_of(
+        "g (float[3] x, int64[3] z) => (float[3] y) <float[3] b>"
+        ' { t = Relu(x) b = my.Blend<mode = "sum">(t, z) y = Exp(b) }'
+    )
+    done = split(model, tmp_path / "parts", target="trt-8.6", at=["b"], pipeline=pipeline)
+    assert done.verification is not None and done.verification.status == "equal"
 
 
 def test_without_plugins_the_body_stands_there() -> None:
