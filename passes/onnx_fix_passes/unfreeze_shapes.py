@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from onnx_fix.contract import Exactness, ModelPass, Stage, Transformed
 from onnx_fix.model import Model
+from onnx_fix.unfreeze.declared import frozen
 from onnx_fix.unfreeze.job import Request, unfreeze
 
 
@@ -41,15 +42,22 @@ class UnfreezeShapes(ModelPass):
     """Files with exports of the same network at other sizes."""
     assume: dict[str, str | int] | None = None
     """What numbers are, by place as the questions spell it; ``constants`` for all that is open."""
+    declared: bool = False
+    """Also free the dims that the model declares dynamic, where numbers hold them to one size."""
 
     def adds_dims(self) -> bool:
-        return bool(self.dynamic)
+        return bool(self.dynamic) or self.declared
+
+    def sizes_that_run(self, model: Model) -> Mapping[str, int]:
+        """The sizes that the numbers hold."""
+        found = frozen(model) if self.declared else None
+        return {} if found is None else {s: n for s, n in found.at.items() if s.isidentifier()}
 
     def other_exports(self) -> Sequence[str]:
         return self.also
 
     def due(self, model: Model) -> bool:
-        return bool(self.dynamic)
+        return bool(self.dynamic) or self.declared
 
     def made_of(self, model: Model) -> Transformed | None:
         """One line for every operand that a size is put back into.
@@ -58,15 +66,17 @@ class UnfreezeShapes(ModelPass):
             UsageError: the options do not fit the model, or more must be said of it.
             ModelError: the model cannot be made dynamic, and why.
         """
-        if not self.dynamic:
+        if not (self.dynamic or self.declared):
             return None
-        made = unfreeze(model, Request(self.dynamic, self.also, self.assume or {}))
+        wanted = Request(self.dynamic or {}, self.also, self.assume or {}, self.declared)
+        made = unfreeze(model, wanted)
         if made is None:
             return None
-        dims = ", ".join(f"{place} is {symbol}" for place, symbol in self.dynamic.items())
+        dims = ", ".join(f"{place} is {symbol}" for place, symbol in wanted.dynamic.items())
         return Transformed(
             made.model,
-            (f"inputs are dynamic: {dims}", *made.lines),
+            (*([f"inputs are dynamic: {dims}"] if dims else ()), *made.lines),
+            skipped=made.skipped,
             exactness=Exactness.CONTRACT,
-            asked_by="dynamic",
+            asked_by="dynamic" if self.dynamic else "declared",
         )

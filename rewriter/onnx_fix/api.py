@@ -23,6 +23,7 @@ from onnx_fix.load import opset_of
 from onnx_fix.lower.table import LOWEST
 from onnx_fix.model import Model
 from onnx_fix.pipeline import (
+    UNFREEZING,
     PassEntry,
     Pipeline,
     VerifySettings,
@@ -31,6 +32,7 @@ from onnx_fix.pipeline import (
     with_freeze,
     with_max_count,
     with_retype_io,
+    with_unfreeze,
 )
 from onnx_fix.plugin_bodies import plugin_bodies, reference_functions
 from onnx_fix.profiles import Asked, Ranges, Shapes, asked_of, symbol_ranges, value_ranges
@@ -39,6 +41,8 @@ from onnx_fix.repro import write_repro
 from onnx_fix.save import external_files
 from onnx_fix.scope import node_label
 from onnx_fix.target import Target, choose_target
+from onnx_fix.unfreeze.job import check_freed, with_held
+from onnx_fix.unfreeze.trials import other_sizes
 
 if TYPE_CHECKING:
     from onnx_fix.check.finding import CheckFinding
@@ -120,6 +124,7 @@ def fix(
     freeze: Mapping[str, ArrayLike] | None = None,
     retype_io: bool = False,
     dynamic: Mapping[str, str] | None = None,
+    unfreeze: bool = False,
     also: Sequence[str | Path] = (),
     assume: Mapping[str, str | int] | None = None,
     verify: bool = True,
@@ -149,6 +154,8 @@ def fix(
             one (INT16 becomes INT32), which the caller then feeds: see the pass ``widen-types``.
         dynamic: Symbols for dims of inputs that the export made numbers, by ``INPUT:AXIS``: see
             the pass ``unfreeze-shapes``.
+        unfreeze: Whether the dims that the model declares dynamic become so, where numbers in it
+            hold them to one size: see the same pass.
         also: Exports of the same network at other sizes, from which that pass learns, and which
             the result is compared with.
         assume: What numbers are that it asks for.
@@ -187,6 +194,7 @@ def fix(
         settings = settings.model_copy(update={"opset": opset})
     passes = with_freeze(with_max_count(settings.passes, max_count or {}), freeze or {})
     passes = with_dynamic(passes, dynamic or {}, also, assume or {})
+    passes = with_unfreeze(passes) if unfreeze else passes
     passes = with_retype_io(passes) if retype_io else passes
     settings = settings.model_copy(update={"passes": passes})
     given_dir = None if base_dir is None else Path(base_dir)
@@ -204,9 +212,12 @@ def fix(
     asked = (asked_of(dims),) if dims else tuple(profiles) or settings.asked()
     known = job.known_to_original(asked) if compares else ()
     ranges, values = symbol_ranges(job.proto, known), value_ranges(job.proto, known)
-    compare = _Comparison(job, path, checks, inputs, ranges, values, reference, frozen)
+    held = job.sizes_that_run(fixed)
+    compare = _Comparison(job, path, checks, inputs, ranges, values, reference, frozen, held)
     results = job.rewrite(fixed, after_each=_observer(checks.each, compare))
     report = Report(source_name(model), chosen, note, results, before)
+    if unfreeze:
+        check_freed(r for r in results if r.pass_name == UNFREEZING)
     unchanged = not report.changes
     after = job.proto if unchanged else fixed.to_proto()
     report.after = before if unchanged else blockers(fixed)
@@ -222,9 +233,12 @@ def fix(
         report.verification = compare(after, report.changes)
         if report.verification.status == "differs":
             raise VerificationError(_guilty(job, report, compare, repro, progress))
-        if job.made_dynamic():
+        if job.made_dynamic(report.changes):
             progress("running at other sizes")
-            report.trials = _trials(after, job, symbol_ranges(after, asked), checks)
+            still = job.sizes_that_run(Model(after, job.base_dir, chosen))
+            tried = with_held(symbol_ranges(after, asked), still)
+            bodies = plugin_bodies(opset_of(after.opset_import), job.steps)
+            report.trials = other_sizes(after, job.base_dir, tried, checks.seed, bodies)
     report.seconds = time.perf_counter() - start
     return FixResult(after, report, _used(settings, report), unchanged, files)
 
@@ -269,37 +283,6 @@ def rounds_otherwise(changes: Sequence[Change]) -> bool:
     return any(c.exactness is Exactness.ROUNDING for c in changes)
 
 
-def _trials(
-    model: ModelProto,
-    job: Job,
-    ranges: Sequence[Mapping[str, tuple[int, int, int]]],
-    settings: VerifySettings,
-) -> Verification:
-    """Runs of a model at sizes that the original does not have.
-
-    Raises:
-        VerificationError: it runs at none.
-    """
-    from onnx_fix.verify import verify
-
-    found = verify(
-        model,
-        model,
-        before_dir=job.base_dir,
-        after_dir=job.base_dir,
-        dims=ranges or None,
-        seed=settings.seed,
-        plugin_bodies=plugin_bodies(opset_of(model.opset_import), job.steps),
-        sizes=2,
-    )
-    if found.status == "no evidence":
-        raise VerificationError(
-            "the model with dynamic dims runs at no other size, so nothing is written; "
-            f"{found.reason}"
-        )
-    return found
-
-
 @dataclass(frozen=True)
 class _Comparison:
     """Compares a rewritten model with the original of its job."""
@@ -312,14 +295,18 @@ class _Comparison:
     values: Sequence[Mapping[str, Shapes]]
     reference: ModelProto | str | Path | None
     frozen: Mapping[str, NDArray[np.generic]]
+    held: Mapping[str, int]
 
     def __call__(self, after: ModelProto, changes: Sequence[Change] = ()) -> Verification:
         proto = self.path if self.path is not None else self.job.proto
         others = self.job.other_exports()
-        found = self._with(proto, self.job.base_dir, after, changes)
+        # Elsewhere the original does not run, or broadcasts where it should not.
+        mine = replace(self, dims=with_held(self.dims, self.held))
+        found = mine._with(proto, self.job.base_dir, after, changes)
         for path in others:
-            other = replace(self, dims=(), values=())._with(path, path.parent, after, changes)
-            named = [replace(case, label=f"{path.name}: {case.label}") for case in other.cases]
+            alone = replace(self, dims=(), values=(), held={})
+            cases = alone._with(path, path.parent, after, changes).cases
+            named = [replace(case, label=f"{path.name}: {case.label}") for case in cases]
             found = replace(found, cases=(*found.cases, *named))
         return found
 
@@ -345,7 +332,7 @@ class _Comparison:
             atol=self.settings.atol,
             slack=ROUNDING_SLACK if rounds_otherwise(changes) else 1.0,
             plugin_bodies=plugin_bodies(opset_of(self.job.proto.opset_import), self.job.steps),
-            sizes=self.settings.sizes,
+            sizes=min(self.settings.sizes, 2) if self.held else self.settings.sizes,
             padded=[p for change in changes for p in change.padded],
             frozen=self.frozen,
             retyped=[r for change in changes for r in change.retyped],
@@ -410,6 +397,7 @@ def plan(
     freeze: Mapping[str, ArrayLike] | None = None,
     retype_io: bool = False,
     dynamic: Mapping[str, str] | None = None,
+    unfreeze: bool = False,
     also: Sequence[str | Path] = (),
     assume: Mapping[str, str | int] | None = None,
 ) -> Plan:
@@ -428,6 +416,7 @@ def plan(
         freeze=freeze,
         retype_io=retype_io,
         dynamic=dynamic,
+        unfreeze=unfreeze,
         also=also,
         assume=assume,
         verify=False,

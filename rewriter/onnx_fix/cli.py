@@ -115,6 +115,14 @@ Dynamic = Annotated[
         "derive from it: kpts0:1=n0. May be repeated.",
     ),
 ]
+Unfreeze = Annotated[
+    bool,
+    typer.Option(
+        "--unfreeze",
+        help="Make the dims that MODEL declares dynamic so, where numbers in it hold them to one "
+        "size (`onnx-fix check` tells: OF804).",
+    ),
+]
 Also = Annotated[
     list[Path] | None,
     typer.Option(
@@ -168,6 +176,7 @@ def fix_command(
     freeze: Freeze = None,
     retype_io: RetypeIo = False,
     dynamic: Dynamic = None,
+    unfreeze: Unfreeze = False,
     also: Also = None,
     assume: Assume = None,
     no_verify: Annotated[
@@ -257,6 +266,7 @@ def fix_command(
                 freeze=parse_freezes(freeze or ()),
                 retype_io=retype_io,
                 dynamic=parse_dynamic(dynamic or ()),
+                unfreeze=unfreeze,
                 also=also or (),
                 assume=parse_assume(assume or ()),
                 verify=not no_verify,
@@ -293,6 +303,7 @@ def plan_command(
     freeze: Freeze = None,
     retype_io: RetypeIo = False,
     dynamic: Dynamic = None,
+    unfreeze: Unfreeze = False,
     also: Also = None,
     assume: Assume = None,
     report: Annotated[
@@ -320,6 +331,7 @@ def plan_command(
             freeze=parse_freezes(freeze or ()),
             retype_io=retype_io,
             dynamic=parse_dynamic(dynamic or ()),
+            unfreeze=unfreeze,
             also=also or (),
             assume=parse_assume(assume or ()),
         )

@@ -78,6 +78,12 @@ def register(app: typer.Typer) -> None:
         build: Annotated[
             bool, typer.Option("--build", help="Let the live builder build an engine, too.")
         ] = False,
+        run: Annotated[
+            bool,
+            typer.Option(
+                "--run", help="Run a model that holds its sizes, to show at which it breaks."
+            ),
+        ] = False,
         timeout: Annotated[
             float,
             typer.Option("--timeout", help="Seconds after which the live parser is given up."),
@@ -117,6 +123,7 @@ def register(app: typer.Typer) -> None:
                         live=live.value,
                         build=build,
                         timeout_s=timeout,
+                        run=run,
                     )
                 except ModelError as error:
                     # The other models are still worth a word.

@@ -280,6 +280,10 @@ class ModelPass(BasePass):
         """Whether dims of inputs become symbols, so that there are sizes to try it at."""
         return False
 
+    def sizes_that_run(self, model: Model) -> Mapping[str, int]:
+        """Sizes of symbols at which a model is known to run, where it does at few."""
+        return {}
+
     def other_exports(self) -> Sequence[str]:
         """Files with models that the result equals as well, each at the sizes it has."""
         return ()

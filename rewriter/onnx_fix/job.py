@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from onnx_fix.contract import ModelPass, PassResult
+from onnx_fix.contract import Change, ModelPass, PassResult
 from onnx_fix.engine import Engine, Step
 from onnx_fix.errors import ModelError
 from onnx_fix.load import check_loaded, load_proto, stored_tensors
@@ -42,14 +42,26 @@ class Job:
                 found.update(step.pass_.frozen_inputs(self.proto))
         return found
 
-    def made_dynamic(self) -> bool:
-        """Whether dims of inputs become symbols."""
-        return any(isinstance(s.pass_, ModelPass) and s.pass_.adds_dims() for s in self.steps)
+    def made_dynamic(self, changes: Sequence[Change]) -> bool:
+        """Whether changes made dims of inputs symbols."""
+        return any(change.pass_name in self._adding_dims() for change in changes)
+
+    def _adding_dims(self) -> set[str]:
+        passes = (step.pass_ for step in self.steps)
+        return {p.name for p in passes if isinstance(p, ModelPass) and p.adds_dims()}
+
+    def sizes_that_run(self, model: Model) -> dict[str, int]:
+        """Sizes at which a model is known to run, where it does at few."""
+        found: dict[str, int] = {}
+        for step in self.steps:
+            if isinstance(step.pass_, ModelPass) and step.pass_.adds_dims():
+                found.update(step.pass_.sizes_that_run(model))
+        return found
 
     def known_to_original(self, profiles: Sequence[Sequence[Asked]]) -> list[list[Asked]]:
         """The ranges that the original can have: dims that become dynamic are numbers there."""
         known = symbols(self.proto)
-        free = not self.made_dynamic()
+        free = not self._adding_dims()
         return [[one for one in ranges if free or one.name in known] for ranges in profiles]
 
     def other_exports(self) -> list[Path]:

@@ -271,6 +271,19 @@ def with_dynamic(
     return tuple(unfreezing(e) if e.name == UNFREEZING else e for e in passes)
 
 
+def with_unfreeze(passes: tuple[PassEntry, ...]) -> tuple[PassEntry, ...]:
+    """The passes with the dims freed that the model declares; the pass that does it is put first
+    where it is missing."""
+    if all(e.name != UNFREEZING for e in passes):
+        passes = (PassEntry(name=UNFREEZING), *passes)
+    return tuple(
+        e.model_copy(update={"options": {**e.options, "declared": True}})
+        if e.name == UNFREEZING
+        else e
+        for e in passes
+    )
+
+
 def parse_counts(texts: Sequence[str]) -> dict[str, int]:
     """``NAME=K`` as a mapping; names may hold equal signs themselves.
 

@@ -44,6 +44,7 @@ def check(
     live: LiveChoice = "off",
     build: bool = False,
     timeout_s: float = 120.0,
+    run: bool = False,
 ) -> CheckResult:
     """Find what stands in the way of an engine build.
 
@@ -59,6 +60,7 @@ def check(
             proves nothing about it.
         build: Whether the live builder builds an engine, too.
         timeout_s: Seconds after which the live parser is given up.
+        run: Whether the model may be run, in onnxruntime, to show at which sizes it breaks.
 
     Raises:
         ModelError: the model cannot be read or worked on.
@@ -74,7 +76,7 @@ def check(
     else:
         proto = load_proto(Path(model))
     work = Model(proto, None if path is None else path.parent, chosen)
-    found = list(static_findings(CheckContext(work, path, dict(dims or {}))))
+    found = list(static_findings(CheckContext(work, path, dict(dims or {}), run)))
     said: LiveResult | None = None
     if live != "off":
         found, said = _live(found, model, chosen, live, build, dims, timeout_s)

@@ -22,12 +22,13 @@ class CheckContext:
 
     ``model`` gives scopes, types and constness; ``proto`` is the model as it was given, ``path``
     where it came from (None for a model in memory), ``dims`` the profile: min, opt and max of
-    symbolic dims.
+    symbolic dims. ``run`` says whether a check may run the model to show what it says.
     """
 
     model: Model
     path: Path | None = None
     dims: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
+    run: bool = False
 
     @property
     def proto(self) -> ModelProto:

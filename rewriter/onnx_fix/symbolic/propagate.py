@@ -17,7 +17,7 @@ from onnx_fix.errors import UsageError
 from onnx_fix.model import Model
 from onnx_fix.scope import Scope, is_standard
 from onnx_fix.symbolic.rules import SHAPES, VALUES
-from onnx_fix.symbolic.size import Size, size
+from onnx_fix.symbolic.size import Size, parse_size, size
 from onnx_fix.symbolic.solver import Hints, Solver
 from onnx_fix.symbolic.step import ENDLESS, MOST, Shape, Step, Values, values_of
 from onnx_fix.symbolic.stored import may_be_table
@@ -79,15 +79,21 @@ class Propagation:
     """What the user says that numbers are, by place."""
     heard: set[str] = field(default_factory=set)
     """Places of ``assumed`` that were met."""
+    tables: bool = True
+    """Whether dims of stored tensors may be sizes; else they are the numbers they are."""
     unfollowed: dict[str, list[str]] = field(default_factory=dict)
     """Nodes that no rule follows, by op."""
 
     def run(self) -> None:
         """Follow the main graph and everything inside it, then decide what can be decided."""
+        self.follow()
+        self.solver.solve()
+
+    def follow(self) -> None:
+        """Follow the main graph and everything inside it."""
         for tensor in self.model.main.graph.inputs:
             self.shapes[id(tensor)] = self._declared(tensor)
         self.scope(self.model.main)
-        self.solver.solve()
 
     def scope(self, scope: Scope) -> None:
         """Follow the nodes of one scope."""
@@ -128,12 +134,21 @@ class Propagation:
             return shape
         if len(static) != len(shape):
             return self.opaque_shape(tensor)
-        kept = []
-        for axis, (was, found) in enumerate(zip(static, shape, strict=True)):
+        wrong = [
+            axis
+            for axis, (was, found) in enumerate(zip(static, shape, strict=True))
+            if isinstance(was, int) and self._differs(found, was)
+        ]
+        if not wrong:
+            return shape
+        return tuple(self.opaque(tensor, k) if k in wrong else d for k, d in enumerate(shape))
+
+    def _differs(self, found: Size, number: int) -> bool:
+        """Whether a size surely was another number."""
+        hint = found.number
+        if hint is None:
             hint = self.solver.hint(self.solver.now(found))
-            wrong = isinstance(was, int) and hint is not None and hint != was
-            kept.append(self.opaque(tensor, axis) if wrong else found)
-        return tuple(kept)
+        return hint is not None and hint != number
 
     # -- what steps ask ---------------------------------------------------------------------------
 
@@ -241,7 +256,9 @@ class Propagation:
                 shape = array.shape
             others = self.others.get(key, ())
             large = any(isinstance(d, int) and d > 1 for d in shape)
-            weight = large and not others and not may_be_table(self.model, tensor)
+            weight = not self.tables or (
+                large and not others and not may_be_table(self.model, tensor)
+            )
             dims = []
             for axis, number in enumerate(shape):
                 assert isinstance(number, int)
@@ -269,6 +286,18 @@ class Propagation:
             size(1) if d == 1 else self.opaque(tensor, axis) for axis, d in enumerate(static)
         )
 
+    def _named(self, dim: str) -> Size:
+        """The size that a declared dim names: a symbol, or arithmetic over known ones."""
+        if not dim.isidentifier() and dim not in self.solver.hints:
+            try:
+                found = parse_size(dim)
+            except UsageError:
+                found = size(dim)
+            if found.symbols <= set(self.solver.hints):
+                return found
+        self.solver.hints.setdefault(dim, (None,) * self.solver.exports)
+        return size(dim)
+
     def _declared(self, tensor: gs.Tensor) -> Shape | None:
         static = self.model.type_of(tensor).shape
         if static is None:
@@ -279,8 +308,7 @@ class Propagation:
             if symbol is not None:
                 out.append(size(symbol))
             elif isinstance(dim, str):
-                self.solver.hints.setdefault(dim, (None,) * self.solver.exports)
-                out.append(size(dim))
+                out.append(self._named(dim))
             elif dim is None:
                 out.append(self.solver.fresh(None))
             elif dim > 1:

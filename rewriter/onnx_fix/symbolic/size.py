@@ -45,6 +45,9 @@ Monomial = tuple[Atom, ...]
 SizeLike = Union["Size", int, str]
 
 
+_NONE: frozenset[str] = frozenset()
+
+
 def _order(monomial: Monomial) -> tuple[int, tuple[str, ...]]:
     return len(monomial), tuple(str(a) for a in monomial)
 
@@ -56,20 +59,25 @@ class Size:
     """
 
     def __init__(self, terms: Mapping[Monomial, int]) -> None:
+        if len(terms) == 1:
+            (item,) = terms.items()
+            self.terms: tuple[tuple[Monomial, int], ...] = (item,) if item[1] else ()
+            return
         kept = [(m, c) for m, c in terms.items() if c]
         if len(kept) > 1:
             kept.sort(key=lambda item: _order(item[0]), reverse=True)
-        self.terms: tuple[tuple[Monomial, int], ...] = tuple(kept)
+        self.terms = tuple(kept)
 
     # -- what it is -------------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def number(self) -> int | None:
         """The number that it is; None where a symbol takes part."""
-        if not self.terms:
-            return 0
-        (monomial, coefficient), *more = self.terms
-        return coefficient if not more and not monomial else None
+        terms = self.terms
+        if len(terms) != 1:
+            return None if terms else 0
+        monomial, coefficient = terms[0]
+        return None if monomial else coefficient
 
     @cached_property
     def symbol(self) -> str | None:
@@ -83,13 +91,16 @@ class Size:
     @cached_property
     def symbols(self) -> frozenset[str]:
         """The symbols that take part, in quotients as well."""
+        if not self.terms:
+            return _NONE
         found: set[str] = set()
         for monomial, _ in self.terms:
             for atom in monomial:
-                found.update(*(s.symbols for s in _parts(atom)))
                 if isinstance(atom, str):
                     found.add(atom)
-        return frozenset(found)
+                else:
+                    found.update(*(s.symbols for s in _parts(atom)))
+        return frozenset(found) if found else _NONE
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, int):
@@ -153,6 +164,10 @@ class Size:
             return other
         if other.number == 1:
             return self
+        if len(self.terms) == 1 and len(other.terms) == 1:
+            (ours, a), (theirs, b) = self.terms[0], other.terms[0]
+            joined = tuple(sorted((*ours, *theirs), key=str)) if ours and theirs else ours or theirs
+            return Size({joined: a * b})
         terms: dict[Monomial, int] = {}
         for left, a in self.terms:
             for right, b in other.terms:

@@ -11,12 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from math import gcd, prod
 
 from onnx_fix.symbolic.size import Atom, Monomial, Quotient, Size, size
 
 Hints = tuple[int | None, ...]
 """The number that a size was in each export; None where that is not known."""
+
+
+MOST_TERMS = 64
+"""Equations of more terms are not solved: what exporters write has a few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +49,31 @@ class Solver:
     known: dict[str, Size] = field(default_factory=dict)
     """What unknowns turned out to be, in terms of symbols and of other unknowns."""
     unknown: set[str] = field(default_factory=set)
-    open: list[Equation] = field(default_factory=list)
-    """Equations between products that no single unknown solves."""
     demands: list[Equation] = field(default_factory=list)
     """Equations in which no unknown is left: the model runs where they hold, and only there."""
     why: dict[str, str] = field(default_factory=dict)
     """The node that decided an unknown."""
+    where: dict[str, str] = field(default_factory=dict)
+    """The node whose demand decided an unknown, where one did."""
+    heard: list[Equation] = field(default_factory=list)
+    """Everything that was demanded, as it stood then, for symbols whose hints are None."""
     _count: int = 0
+    _kept: int = 0
+    _open: dict[int, Equation] = field(default_factory=dict)
+    """Equations that no single unknown solves, by number."""
+    _late: set[int] = field(default_factory=set)
+    """Those of them that wait until one unknown is left."""
+    _watched: dict[str, set[int]] = field(default_factory=dict)
+    """The open equations by the unknowns in them."""
+    _due: set[int] = field(default_factory=set)
+    """Those of which more may be known than when they were last looked at."""
+    _to_divide: list[int] = field(default_factory=list)
+    """The same for those of products: a heap."""
+
+    @property
+    def open(self) -> list[Equation]:
+        """The equations that no single unknown solves."""
+        return list(self._open.values())
 
     # -- making and reading -----------------------------------------------------------------------
 
@@ -85,11 +108,25 @@ class Solver:
 
     def now(self, value: Size) -> Size:
         """A size by what is known so far."""
+        symbols = value.symbols
+        if not symbols:
+            return value
+        due = {name: self._resolved(name) for name in symbols if name in self.known}
+        return value.replaced(due) if due else value
+
+    def _resolved(self, name: str) -> Size:
+        """What a decided unknown comes to; kept, so that the way there is gone once."""
+        value = self.known[name]
+        steps = 0
         while True:
-            due = {name: self.known[name] for name in value.symbols if name in self.known}
+            due = {n: self.known[n] for n in value.symbols if n in self.known}
             if not due:
-                return value
+                break
             value = value.replaced(due)
+            steps += 1
+        if steps:
+            self.known[name] = value
+        return value
 
     def unknowns(self, value: Size) -> list[str]:
         """The unknowns of a size that are not decided, in a fixed order."""
@@ -107,9 +144,35 @@ class Solver:
         a, b = self.now(a), self.now(b)
         if a == b:
             return a
+        if a.number is None or b.number is None:
+            self.heard.append(Equation(a, b, where))
         if not self._settle(Equation(a, b, where)):
-            self.open.append(Equation(a, b, where))
+            self._keep(Equation(a, b, where))
         return self.now(a)
+
+    def _keep(self, equation: Equation) -> int:
+        self._kept += 1
+        number = self._kept
+        self._open[number] = equation
+        self._watch(number)
+        self._due.add(number)
+        heappush(self._to_divide, number)
+        return number
+
+    def _watch(self, number: int) -> None:
+        equation = self._open[number]
+        for side in (equation.left, equation.right):
+            for name in self.unknowns(self.now(side)):
+                self._watched.setdefault(name, set()).add(number)
+
+    def later(self, a: Size, b: Size, where: str) -> None:
+        """Demand that two sizes be equal, of which no unknown is to be made the rest of others."""
+        a, b = self.now(a), self.now(b)
+        if len(self.unknowns(a - b)) < 2:
+            self.same(a, b, where)
+            return
+        self.heard.append(Equation(a, b, where))
+        self._late.add(self._keep(Equation(a, b, where)))
 
     def decide(self, name: str, value: Size, why: str) -> None:
         """Take an unknown to be ``value``."""
@@ -120,7 +183,16 @@ class Solver:
         for mine, theirs in zip(self.hints[name], self.all_hints(value), strict=True):
             merged.append(theirs if mine is None else mine)
         if value.symbol is not None and value.symbol in self.unknown:
+            if self.hints[value.symbol] != tuple(merged):
+                self._touch(value.symbol)
             self.hints[value.symbol] = tuple(merged)
+        self._touch(name)
+
+    def _touch(self, name: str) -> None:
+        """Look at the equations with an unknown again."""
+        for number in self._watched.get(name, ()):
+            self._due.add(number)
+            heappush(self._to_divide, number)
 
     def pin(self, value: Size) -> None:
         """Take an unknown to be the number it was: it does not matter what it is."""
@@ -135,6 +207,10 @@ class Solver:
         left, right = self.now(equation.left), self.now(equation.right)
         if left == right:
             return True
+        if len(left.terms) == 1 and len(right.terms) == 1:
+            return self._settle_products(left, right, equation.where)
+        if len(left.terms) + len(right.terms) > MOST_TERMS:
+            return False
         rest = left - right
         names = self.unknowns(rest)
         if not names:
@@ -144,38 +220,77 @@ class Solver:
         for name in reversed(names):
             value = _solved(rest, name)
             if value is not None and self.agrees(value, size(name)):
-                self.decide(name, value, _needed(equation))
+                self._by_demand(name, value, equation.where)
                 return True
+        return False
+
+    def _by_demand(self, name: str, value: Size, where: str) -> None:
+        self.where.setdefault(name, where)
+        self.decide(name, value, f"or '{where}' does not run")
+
+    def _settle_products(self, left: Size, right: Size, where: str) -> bool:
+        """Settle an equation of two products: what is left of one is an unknown alone."""
+        one, other = _cancelled(left, right)
+        names = {n for n in (one.symbol, other.symbol) if n is not None and n in self.unknown}
+        for name in sorted(names, key=lambda n: int(n[1:]), reverse=True):
+            value = other if one.symbol == name else one
+            if name not in value.symbols and self.agrees(value, size(name)):
+                self._by_demand(name, value, where)
+                return True
+        if self.unknown.isdisjoint(one.symbols) and self.unknown.isdisjoint(other.symbols):
+            self.demands.append(Equation(left, right, where))
+            return True
         return False
 
     def solve(self) -> None:
         """Decide what the open equations decide."""
-        busy = True
-        while busy:
-            busy = False
-            for step in (self._pass_by_solving, self._pass_by_division):
-                if step():
-                    busy = True
-                    break
+        while True:
+            while self._due:
+                for number in sorted(self._due):
+                    self._due.discard(number)
+                    if number in self._open:
+                        self._look_at(number)
+            if not self._pass_by_division():
+                return
 
-    def _pass_by_solving(self) -> bool:
-        before = len(self.known) + len(self.demands)
-        self.open = [e for e in self.open if not self._settle(e)]
-        return len(self.known) + len(self.demands) > before
+    def _look_at(self, number: int) -> None:
+        equation = self._open[number]
+        if number in self._late:
+            rest = self.now(equation.left) - self.now(equation.right)
+            if len(self.unknowns(rest)) > 1:
+                self._watch(number)
+                return
+            self._late.discard(number)
+        if self._settle(equation):
+            del self._open[number]
+        else:
+            self._watch(number)
 
     def _pass_by_division(self) -> bool:
-        """Decide the unknowns of products that have one factor only that they can be."""
-        for equation in self.open:
-            left, right = self.now(equation.left), self.now(equation.right)
-            for one, other in ((left, right), (right, left)):
-                left_over = None if self.unknowns(other) else self._divided(other, one)
-                if left_over is None:
-                    continue
-                for name in self.unknowns(one):
-                    found = self.divisors(left_over, self.hints[name])
-                    if len(found) == 1:
-                        self.decide(name, found[0], _needed(equation))
-                        return True
+        """Decide the unknowns of a product that have one factor only that they can be."""
+        last = -1
+        while self._to_divide:
+            number = heappop(self._to_divide)
+            equation = self._open.get(number)
+            if equation is None or number in self._late or number == last:
+                continue
+            last = number
+            if self._by_factors(equation):
+                heappush(self._to_divide, number)
+                return True
+        return False
+
+    def _by_factors(self, equation: Equation) -> bool:
+        left, right = self.now(equation.left), self.now(equation.right)
+        for one, other in ((left, right), (right, left)):
+            left_over = None if self.unknowns(other) else self._divided(other, one)
+            if left_over is None:
+                continue
+            for name in self.unknowns(one):
+                found = self.divisors(left_over, self.hints[name])
+                if len(found) == 1:
+                    self._by_demand(name, found[0], equation.where)
+                    return True
         return False
 
     def _divided(self, known: Size, product: Size) -> Size | None:
@@ -189,7 +304,12 @@ class Solver:
         return known.exact(Size({tuple(factor): coefficient}))
 
     def divisors(self, product: Size, hints: Hints) -> list[Size]:
-        """The sizes that divide a product for all values of its symbols and had these numbers."""
+        """The sizes that divide a product for all values of its symbols and had these numbers.
+
+        None at all where some symbol was a number that is not known: it may hide one more.
+        """
+        if any(None in self.hints.get(name, (None,)) for name in product.symbols):
+            return []
         number, factors = split_factors(product)
         found: list[Size] = []
         for some in _subsets(factors):
@@ -211,7 +331,7 @@ class Solver:
 
 def _solved(rest: Size, name: str) -> Size | None:
     """The unknown ``name`` from ``rest = 0``, where it stands in one term, to the first power."""
-    holding = [(m, c) for m, c in rest.terms if name in Size({m: c}).symbols]
+    holding = [(m, c) for m, c in rest.terms if _takes_part(name, m)]
     if len(holding) != 1:
         return None
     monomial, coefficient = holding[0]
@@ -225,8 +345,26 @@ def _solved(rest: Size, name: str) -> Size | None:
     return None if value is None or name in value.symbols else value
 
 
-def _needed(equation: Equation) -> str:
-    return f"or '{equation.where}' does not run"
+def _cancelled(left: Size, right: Size) -> tuple[Size, Size]:
+    """Two products without the factors that they share."""
+    (ours, a), (theirs, b) = left.terms[0], right.terms[0]
+    shared = gcd(a, b)
+    if ours and theirs:
+        kept, rest = [], list(theirs)
+        for atom in ours:
+            if atom in rest:
+                rest.remove(atom)
+            else:
+                kept.append(atom)
+        ours, theirs = tuple(kept), tuple(rest)
+    return Size({ours: a // shared}), Size({theirs: b // shared})
+
+
+def _takes_part(name: str, monomial: Monomial) -> bool:
+    return any(
+        atom == name if isinstance(atom, str) else name in Size({(atom,): 1}).symbols
+        for atom in monomial
+    )
 
 
 def split_factors(product: Size) -> tuple[int, list[Size]]:

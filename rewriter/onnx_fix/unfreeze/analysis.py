@@ -101,6 +101,7 @@ def analyse(
     assume: Mapping[str, Size] | None = None,
     constants: bool = False,
     allowed: Mapping[str, tuple[int, int]] | None = None,
+    free: bool = False,
 ) -> Analysis:
     """Follow the sizes of a model whose input dims ``dynamic`` become symbols.
 
@@ -114,6 +115,8 @@ def analyse(
         constants: Whether a number that nothing ties to a dim is taken for a constant, though a
             dim was the same number.
         allowed: The range of each symbol.
+        free: Whether the model declares these symbols itself: two of them that meet are a
+            restriction of it, and so is a size that it holds to a number.
     """
     hints = {name: tuple(a.get(name) for a in at) for name in dict.fromkeys(dynamic.values())}
     propagation = Propagation(
@@ -124,7 +127,7 @@ def analyse(
         assumed=dict(assume or {}),
     )
     propagation.run()
-    finish = _Finish(propagation, at, constants, dict(allowed or {}))
+    finish = _Finish(propagation, at, constants, dict(allowed or {}), free)
     finish.run()
     return finish.result()
 
@@ -137,6 +140,7 @@ class _Finish:
     at: Sequence[Mapping[str, int]]
     constants: bool
     allowed: Mapping[str, tuple[int, int]]
+    free: bool = False
 
     @property
     def _solver(self) -> Solver:
@@ -248,7 +252,9 @@ class _Finish:
             if left == right or key in seen:
                 continue
             seen.add(key)
-            if left.number is not None or right.number is not None:
+            if self.free:
+                found.restrictions.append(Equation(left, right, equation.where))
+            elif left.number is not None or right.number is not None:
                 number, free = (left, right) if left.number is not None else (right, left)
                 found.obstacles.append(
                     f"node '{equation.where}' works for {free} = {number} only"

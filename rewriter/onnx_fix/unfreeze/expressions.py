@@ -222,6 +222,20 @@ def children(expression: Expression) -> tuple[Expression, ...]:
     return ()
 
 
+def symbols_of(expression: Expression) -> frozenset[str]:
+    """The symbols that a tensor depends on, in its numbers or its shape."""
+    own: list[Size] = []
+    match expression:
+        case Number(value):
+            own = [value]
+        case Index(length, _):
+            own = [length]
+        case Spread(_, dims) | Reshaped(_, dims, _):
+            own = list(dims)
+    inner = (symbols_of(child) for child in children(expression))
+    return frozenset().union(*(d.symbols for d in own), *inner)
+
+
 def compute(expression: Expression, values: Values) -> Array:
     """The tensor for these values of the symbols."""
     match expression:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -12,16 +12,25 @@ import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 from onnx import ModelProto
 
+from onnx_fix.contract import PassResult, Skipped
 from onnx_fix.errors import ModelError, UsageError
 from onnx_fix.load import load_proto
 from onnx_fix.model import Model
+from onnx_fix.scope import node_label
+from onnx_fix.symbolic.size import size
 from onnx_fix.unfreeze import request
 from onnx_fix.unfreeze.align import Mismatch, align
 from onnx_fix.unfreeze.analysis import Analysis, analyse
+from onnx_fix.unfreeze.declared import Frozen, frozen, is_clean, told
+from onnx_fix.unfreeze.expressions import symbols_of
+from onnx_fix.unfreeze.recipes import recipes as recipes_of
+from onnx_fix.unfreeze.recipes import wanted as shape_wanted
 from onnx_fix.unfreeze.repair import Repair
-from onnx_fix.unfreeze.suspects import all_of, depends, odd_numbers
-from onnx_fix.unfreeze.tables import Recipe, Sample, Unknown, recognise
+from onnx_fix.unfreeze.tables import Recipe, Unknown
 from onnx_fix.weights import read_tensor
+
+Range = tuple[int, int, int]
+"""Smallest, usual and largest size of a symbol."""
 
 MOST_SHOWN = 12
 """Questions and obstacles that a message lists."""
@@ -39,6 +48,7 @@ class Request:
     dynamic: Mapping[str, str]
     also: Sequence[str | Path] = ()
     assume: Mapping[str, str | int] = field(default_factory=dict)
+    declared: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,8 @@ class Unfrozen:
     model: ModelProto
     lines: tuple[str, ...]
     analysis: Analysis
+    skipped: tuple[Skipped, ...] = ()
+    """What holds a size and could not be put right."""
 
 
 def unfreeze(model: Model, wanted: Request) -> Unfrozen | None:
@@ -58,6 +70,10 @@ def unfreeze(model: Model, wanted: Request) -> Unfrozen | None:
         ModelError: the model cannot be made dynamic, and why.
     """
     where = request.places(wanted.dynamic, model.proto)
+    if wanted.declared and not wanted.also:
+        made = _thawed(model, where, wanted)
+        if made is not None:
+            return made
     if not due(where, model.proto):
         return None
     others = [load_proto(Path(path)) for path in wanted.also]
@@ -84,6 +100,88 @@ def unfreeze(model: Model, wanted: Request) -> Unfrozen | None:
     repair = Repair(model, found, recipes)
     proto = repair.run(model.skeleton())
     return Unfrozen(proto, tuple(repair.lines), found)
+
+
+def _thawed(model: Model, more: request.Places, wanted: Request) -> Unfrozen | None:
+    """The model with the symbols that it declares free; None where nothing holds them.
+
+    Raises:
+        UsageError: more must be said of it.
+        ModelError: nothing that holds them can be put right.
+    """
+    assume = request.assumed(wanted.assume)
+    found = frozen(model, more=more, assume=assume, constants=request.CONSTANTS in wanted.assume)
+    if found is None:
+        return None
+    unheard = set(assume) - found.analysis.propagation.heard
+    if unheard:
+        raise UsageError(f"--assume: the model has no number at {', '.join(sorted(unheard))}")
+    left = [h for h in found.held if h.reason]
+    analysis, recipes = _mendable(found)
+    if found.stuck & set(more.values()):
+        raise ModelError(
+            "the sizes that the model holds cannot be made dynamic, so nothing is written:\n"
+            + listed(list(dict.fromkeys(f"{told(h)}: {h.reason}" for h in left)))
+        )
+    skipped = tuple(
+        Skipped("", node_label(h.node) if h.node else h.tensor, h.node.op if h.node else "", text)
+        for h in left
+        for text in (f"{told(h)}: {h.reason}",)
+    )
+    if not (analysis.vectors or analysis.tables):
+        return Unfrozen(model.skeleton(), (), found.analysis, skipped) if skipped else None
+    if found.doubtful:
+        raise UsageError(_open_questions(found.doubtful))
+    repair = Repair(model, analysis, recipes)
+    proto = repair.run(model.skeleton())
+    return Unfrozen(proto, tuple(repair.lines), found.analysis, skipped)
+
+
+def check_freed(results: Iterable[PassResult]) -> None:
+    """Look at what the pass did that was to free the declared symbols.
+
+    Raises:
+        ModelError: sizes are held, and none was freed.
+    """
+    done = list(results)
+    reasons = list(dict.fromkeys(s.reason for r in done for s in r.skipped))
+    if reasons and not any(r.changes for r in done):
+        raise ModelError(
+            "the sizes that the model holds cannot be made dynamic, so nothing is written:\n"
+            + listed(reasons)
+        )
+
+
+def with_held(
+    ranges: Sequence[Mapping[str, Range]], held: Mapping[str, int]
+) -> Sequence[Mapping[str, Range]]:
+    """Ranges of symbols where some have one size only."""
+    one = {name: (number, number, number) for name, number in held.items()}
+    return [{**each, **one} for each in ranges or ({},)] if one else ranges
+
+
+def _mendable(found: Frozen) -> tuple[Analysis, dict[tuple[int, int], Recipe]]:
+    """The analysis with numbers where a size stays held, and how its tables are made."""
+    stuck, analysis = found.stuck, found.analysis
+    vectors = []
+    for vector in analysis.vectors:
+        array = analysis.propagation.array(vector.node.inputs[vector.index])
+        if array is None:
+            continue
+        values = vector.values.copy()
+        flat = values.reshape(-1)
+        for k, (value, number) in enumerate(zip(flat, array.reshape(-1), strict=True)):
+            freed = is_clean(analysis, value) and not value.symbols & stuck
+            flat[k] = value if freed else size(int(number))
+        if any(v.number is None for v in flat):
+            vectors.append(replace(vector, values=flat.reshape(values.shape)))
+    tables, recipes = [], {}
+    for table in analysis.tables:
+        recipe = found.recipes[id(table.node), table.index]
+        if isinstance(recipe, Recipe) and not symbols_of(recipe.expression) & stuck:
+            tables.append(table)
+            recipes[id(table.node), table.index] = recipe
+    return replace(analysis, vectors=vectors, tables=tables), recipes
 
 
 def _differing(
@@ -145,62 +243,39 @@ def _refuse(found: Analysis) -> None:
     if found.obstacles:
         raise ModelError(
             "the model cannot be made dynamic as asked, so nothing is written:\n"
-            + _listed(found.obstacles)
+            + listed(found.obstacles)
         )
     if found.questions or found.puzzles:
-        raise UsageError(
-            "numbers of the export may derive from a dim or may not; nothing is written:\n"
-            + _listed([*(str(q) for q in found.questions), *dict.fromkeys(found.puzzles)])
-            + "\ngive another export, at sizes that differ from each other and from these (--also "
-            "FILE), or say what they are (--assume 'PLACE=SIZE'; --assume constants for all)"
-        )
+        lines = [*(str(q) for q in found.questions), *dict.fromkeys(found.puzzles)]
+        raise UsageError(_open_questions(lines))
 
 
-def _listed(lines: Sequence[str]) -> str:
+def _open_questions(lines: Sequence[str]) -> str:
+    return (
+        "numbers of the export may derive from a dim or may not; nothing is written:\n"
+        + listed(lines)
+        + "\ngive another export, at sizes that differ from each other and from these (--also "
+        "FILE), or say what they are (--assume 'PLACE=SIZE'; --assume constants for all)"
+    )
+
+
+def listed(lines: Sequence[str]) -> str:
+    """Lines as a list, if they are not too many."""
     more = len(lines) - MOST_SHOWN
     shown = [f"  - {line}" for line in lines[:MOST_SHOWN]]
     return "\n".join([*shown, f"  - and {more} more"] if more > 0 else shown)
 
 
 def _recipes(found: Analysis, at: Sequence[Mapping[str, int]]) -> dict[tuple[int, int], Recipe]:
-    recipes: dict[tuple[int, int], Recipe] = {}
-    missing: list[str] = []
-    known: dict[tuple[str, tuple[str, ...], tuple[bytes, ...]], Recipe | Unknown] = {}
-    for table in found.tables:
-        # What is one constant here may be two in another export, one for each reader.
-        key = (
-            table.tensor,
-            tuple(str(d) for d in table.dims),
-            tuple(a.tobytes() for a in table.arrays),
-        )
-        said = found.propagation.assumed.get(table.tensor)
-        if said is not None:
-            known[key] = all_of(said, table.arrays[0])
-        elif key not in known:
-            samples = [Sample(a, dict(v)) for a, v in zip(table.arrays, at, strict=False)]
-            known[key] = recognise(table.dims, samples, known=found.sizes)
-            known[key] = _doubted(known[key], len(at))
-        recipe = known[key]
-        if isinstance(recipe, Unknown):
-            wanted = "x".join(key[1]) or "a scalar"
-            missing.append(f"'{table.tensor}' would have to be {wanted}: {recipe.reason}")
-        else:
-            recipes[id(table.node), table.index] = recipe
+    made = recipes_of(found, at)
+    missing = [
+        f"'{table.tensor}' would have to be {shape_wanted(table)}: {recipe.reason}"
+        for table in found.tables
+        if isinstance(recipe := made[id(table.node), table.index], Unknown)
+    ]
     if missing:
         raise ModelError(
             "the model cannot be made dynamic as asked, so nothing is written:\n"
-            + _listed(list(dict.fromkeys(missing)))
+            + listed(list(dict.fromkeys(missing)))
         )
-    return recipes
-
-
-def _doubted(made: Recipe | Unknown, exports: int) -> Recipe | Unknown:
-    """With one export, no recipe that mixes numbers made from sizes with odd ones."""
-    if isinstance(made, Unknown) or exports > 1 or not depends(made.expression):
-        return made
-    odd = next(odd_numbers(made.expression), None)
-    if odd is None:
-        return made
-    return Unknown(
-        f"it holds numbers made from sizes ({made}), and {odd:.7g}, which may come from one too"
-    )
+    return {key: recipe for key, recipe in made.items() if isinstance(recipe, Recipe)}

@@ -151,6 +151,9 @@ def _write_dims(value: ValueInfoProto, shape: Shape, unknown: set[str]) -> None:
     if len(dims) != len(shape):
         return
     for dim, size in zip(dims, shape, strict=True):
+        if size.number is None and not all(name.isidentifier() for name in size.symbols - unknown):
+            # A dim that has no name, or one that reads as arithmetic, keeps what it has.
+            continue
         dim.Clear()
         if size.number is not None:
             dim.dim_value = size.number

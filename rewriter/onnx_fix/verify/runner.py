@@ -5,8 +5,10 @@ from __future__ import annotations
 import ctypes
 import re
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -149,13 +151,13 @@ class OnnxRuntime:
             self._exotic = any(kind in _EXOTIC for kind in types)
             self._input_types = {v.name: v.type for v in self._session.get_inputs()}
 
-    def run(self, feeds: Mapping[str, Value]) -> dict[str, Any]:
-        """Return every output by name."""
+    def run(self, feeds: Mapping[str, Value], seconds: float | None = None) -> dict[str, Any]:
+        """Return every output by name; a run that takes longer than ``seconds`` fails."""
         import onnxruntime
 
         options = onnxruntime.RunOptions()
         options.log_severity_level = 4
-        with _reported("onnxruntime"):
+        with _ended(options, seconds), _reported("onnxruntime"):
             if self._exotic:
                 given = {name: self._to_ort(name, value) for name, value in feeds.items()}
                 results = self._session.run_with_ort_values(self._outputs, given, options)
@@ -267,6 +269,21 @@ class OnnxRuntime:
             value = onnxruntime.OrtValue.ortvalue_from_numpy(array)
         self._kept += [array, value]
         return value
+
+
+@contextmanager
+def _ended(options: Any, seconds: float | None) -> Iterator[None]:
+    """Make onnxruntime stop after the node that it is at when the time is over."""
+    if seconds is None:
+        yield
+        return
+    timer = threading.Timer(seconds, lambda: setattr(options, "terminate", True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _assign(message: Any, name: str, value: Any) -> None:

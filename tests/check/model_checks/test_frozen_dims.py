@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pytest
 from onnx import numpy_helper
 from onnx.parser import parse_model
 
+from onnx_fix.check import check
 from onnx_fix.check.finding import CheckFinding, Severity
+from onnx_fix.check.formats.human import render
 from onnx_fix.check.model_checks.frozen_dims import FrozenDims
 
 Run = Callable[..., list[CheckFinding]]
@@ -26,23 +29,23 @@ FROZEN = {
     ),
     "reshape to a number of elements": (
         "g (float[T,B,4] x) => (float[12,4] y) { y = Reshape(x, shape12) }",
-        "B * T",
-        None,
+        "B*T",
+        "12",
     ),
     "expand": (
         "g (float[T,1] x) => (float[a,b] y) { y = Expand(x, shape12) }",
         "T",
-        "12 or 1",
+        "12",
     ),
     "constant of shape": (
         "g (float[T,4] x) => (float[a,b] y) { c = ConstantOfShape(shape12) y = Add(c, x) }",
         "T",
-        "12 or 1",
+        "12",
     ),
     "tile": (
         "g (float[T,4] x) => (float[a,b] y) { c = Tile(row, repeats) y = Mul(x, c) }",
         "T",
-        "12 or 1",
+        "12",
     ),
     "concat": (
         "g (float[T,4] x) => (float[a,b] y) "
@@ -65,7 +68,7 @@ FROZEN = {
         "g (float[2*T,4] x, float[T,4] z) => (float[a,b] y, float[c,d] w) "
         "{ c = ConstantOfShape(shape12) w = Neg(x) y = Sub(z, c) }",
         "T",
-        "12 or 1",
+        "12",
     ),
 }
 WORKS = {
@@ -115,9 +118,8 @@ def test_a_frozen_dim_is_found(run: Run, case: str) -> None:
     text, symbols, only = FROZEN[case]
     found = run(FrozenDims, build(text))
     assert [f.severity for f in found] == [Severity.WARNING]
-    assert f"declare {symbols} as free" in found[0].why
-    if only is not None:
-        assert f"only be {only} here" in found[0].why
+    expected = f"works for {symbols} = {only} only", f"{symbols} can only be {only};"
+    assert any(text in found[0].why for text in expected)
 
 
 @pytest.mark.parametrize("case", WORKS)
@@ -163,12 +165,12 @@ def test_the_minus_one_of_a_recurrent_model(run: Run, fixtures: Path) -> None:
         "one": np.array([1]),
         "four": np.array([4]),
         "zero": np.zeros((1, 1, 1), np.float32),
-        "W": np.zeros((1, 12, 8), np.float32),
-        "R": np.zeros((1, 12, 4), np.float32),
+        "W": np.random.default_rng(0).standard_normal((1, 12, 8), np.float32),
+        "R": np.random.default_rng(1).standard_normal((1, 12, 4), np.float32),
     }.items():
         model.graph.initializer.append(numpy_helper.from_array(value, name))
     (found,) = run(FrozenDims, model)
-    assert found.op == "GRU" and "T as free, and it can only be 12 here" in found.why
+    assert found.op == "Reshape" and "would have to be T" in found.why
     whole = onnx.load(fixtures / "rnn.legacy17.onnx")
     assert run(FrozenDims, whole) == []
 
@@ -192,12 +194,44 @@ def test_against_a_profile(
 def test_the_channels_of_a_convolution(run: Run) -> None:
     text = HEAD + "g (float[N,C,8,8] x) => (float[N,2,6,6] y) { y = Conv(x, w) }"
     model = parse_model(text)
-    model.graph.initializer.append(numpy_helper.from_array(np.zeros((2, 3, 3, 3), np.float32), "w"))
+    weights = np.random.default_rng(0).standard_normal((2, 3, 3, 3), np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(weights, "w"))
     (found,) = run(FrozenDims, model)
-    assert "C as free, and it can only be 3" in found.why
+    assert "C can only be 3; C is dim 1 of input 'x'" in found.why
+    assert "the numbers of 'w' follow no rule" in found.mend
 
 
 def test_the_shipped_models_are_not_frozen(run: Run, fixtures: Path) -> None:
-    for path in sorted(fixtures.glob("*.onnx")):
+    """superpoint_points.legacy17 is, in floats that nothing contradicts: it runs at any size, and
+    one export alone does not show what of it changes."""
+    for path in [*fixtures.glob("*.onnx"), *fixtures.glob("frozen/*.free.onnx")]:
         model = onnx.load(path, load_external_data=False)
-        assert run(FrozenDims, model, base_dir=fixtures) == [], path.name
+        assert run(FrozenDims, model, base_dir=path.parent) == [], path.name
+
+
+def test_many_readers_of_one_size_read_as_one_line() -> None:
+    chain = " ".join(f"u{k} = Reshape(v{k}, a) v{k + 1} = Reshape(u{k}, b)" for k in range(15))
+    text = f"g (float[T,64] x) => (float[c,d] y) {{ v0 = Neg(x) {chain} y = Neg(v15) }}"
+    model = parse_model(HEAD + text)
+    for name, value in (("a", [24, 8, 8]), ("b", [24, 64])):
+        model.graph.initializer.append(numpy_helper.from_array(np.array(value, np.int64), name))
+    result = check(model, target="trt-8.6", run=True, select=["OF804"])
+    assert len(result.findings) == 30
+    (line,) = [part for part in render([result]).splitlines() if "OF804" in part]
+    assert "30 x Reshape: u0, v1, u1, v2, u2 and 25 more: element 0 of <tensor> is 24" in line
+    assert "runs it at T = 24 and fails at T = 48, T = 72" in line
+
+
+def test_a_chain_takes_time_in_proportion(run: Run) -> None:
+    seconds = []
+    for length in (400, 1600):
+        chain = " ".join(
+            f"u{k} = Reshape(v{k}, a) v{k + 1} = Reshape(u{k}, b)" for k in range(length)
+        )
+        model = parse_model(HEAD + f"g (float[T,64] v0) => (float[c,d] v{length}) {{ {chain} }}")
+        for name, value in (("a", [24, 8, 8]), ("b", [24, 64])):
+            model.graph.initializer.append(numpy_helper.from_array(np.array(value, np.int64), name))
+        start = time.process_time()
+        assert len(run(FrozenDims, model)) == 2 * length
+        seconds.append(time.process_time() - start)
+    assert seconds[1] < 10 * seconds[0] + 1

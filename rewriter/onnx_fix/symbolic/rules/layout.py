@@ -7,6 +7,13 @@ from math import prod
 from onnx_fix.symbolic.size import Size, size
 from onnx_fix.symbolic.step import Shape, Step, normalized
 
+_MOST_TERMS = 256
+"""Products that would have more terms are not followed."""
+
+
+def _is_long(shape: Shape) -> bool:
+    return prod(len(dim.terms) for dim in shape) > _MOST_TERMS
+
 
 def _reshape(step: Step) -> list[Shape | None]:
     data = step.shape()
@@ -25,6 +32,8 @@ def _reshape(step: Step) -> list[Shape | None]:
         elif dim == -1:
             rest, dim = k, size(1)
         out.append(dim)
+    if _is_long(data) or _is_long(tuple(out)):
+        return [tuple(d if k != rest else step.fresh(0, k) for k, d in enumerate(out))]
     total = prod(data, start=size(1))
     others = prod(out, start=size(1))
     if rest is not None:
@@ -49,6 +58,8 @@ def _flatten(step: Step) -> list[Shape | None]:
         return [None]
     axis = step.number("axis", 1)
     axis += len(data) if axis < 0 else 0
+    if _is_long(data):
+        return [step.opaque()]
     return [(prod(data[:axis], start=size(1)), prod(data[axis:], start=size(1)))]
 
 
@@ -116,7 +127,7 @@ def _split(step: Step) -> list[Shape | None]:
         sizes = (each,) * (count - 1) + (data[axis] - each * (count - 1),)
     if len(sizes) != count:
         return [step.opaque(k) for k in range(count)]
-    step.same(sum(sizes, start=size(0)), data[axis])
+    step.owner.solver.later(sum(sizes, start=size(0)), data[axis], step.label)
     return [(*data[:axis], part, *data[axis + 1 :]) for part in sizes]
 
 
