@@ -18,7 +18,7 @@ from onnx_fix import registry
 from onnx_fix.contract import BasePass
 from onnx_fix.engine import Step
 from onnx_fix.errors import OptionError, PipelineError, UsageError
-from onnx_fix.plugin_table import AttributeRule, InputRule, PluginEntry, expanded
+from onnx_fix.plugin_table import AttributeRule, InputRule, PluginEntry
 from onnx_fix.profiles.asked import Asked
 from onnx_fix.profiles.written import BOUNDS, DimRange, asked_in, misread_number
 from onnx_fix.scope import node_label
@@ -366,11 +366,6 @@ def parse_pipeline(text: str, where: str, base_dir: Path) -> Pipeline:
     except ValidationError as error:
         first = error.errors()[0]
         raise PipelineError(f"{where}:{_line(root, first['loc'])}: {_say(first)}") from error
-    try:
-        expanded(pipeline.plugins)
-    except OptionError as error:
-        line = _line(root, ("plugins", int(error.option), "use"))
-        raise PipelineError(f"{where}:{line}: {error}") from error
     more: dict[str, type[BasePass]] = {}
     for number, source in enumerate(pipeline.custom):
         try:

@@ -12,8 +12,6 @@ from typing import Annotated, Any, Literal
 import onnx
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from onnx_fix.errors import OptionError
-
 ONNX_BODY = "onnx"
 """The body of an entry whose op is one of ONNX, and means what ONNX says."""
 
@@ -155,6 +153,7 @@ class PluginEntry(_Strict):
         if self.use is not None:
             if self.model_fields_set - {"use"}:
                 raise ValueError("an item with use has no other keys")
+            named(self.use)
             return self
         if not self.op or not self.inputs:
             raise ValueError("op and inputs are wanted, or use")
@@ -240,27 +239,26 @@ def not_mapped() -> tuple[NotMapped, ...]:
     return tuple(NotMapped.model_validate(data) for data in _data()["not_mapped"])
 
 
-def expanded(items: Iterable[PluginEntry]) -> tuple[PluginEntry, ...]:
-    """The entries that are meant, those of ``use`` put in its place.
+def named(name: str) -> list[PluginEntry]:
+    """The shipped entries of a name, or of a group.
 
     Raises:
-        OptionError: there are no shipped entries of a name; the option is the number of the item.
+        ValueError: there are none; the message says which there are, or why not.
     """
-    found: list[PluginEntry] = []
-    for number, item in enumerate(items):
-        if item.use is None:
-            found.append(item)
-            continue
-        named = [e for e in shipped() if item.use in (e.name, e.name.partition("/")[0])]
-        if not named:
-            names = {e.name for e in shipped()}
-            groups = sorted(names | {n.partition("/")[0] for n in names})
-            reasons = [n.reason for n in not_mapped() if n.op == item.use]
-            why = f"; {reasons[0]}" if reasons else ""
-            raise OptionError(
-                f"there are no shipped entries called '{item.use}'{why}; there are "
-                f"{', '.join(groups)}",
-                str(number),
-            )
-        found.extend(named)
-    return tuple(found)
+    found = [e for e in shipped() if name in (e.name, e.name.partition("/")[0])]
+    if not found:
+        names = {e.name for e in shipped()}
+        groups = sorted(names | {n.partition("/")[0] for n in names})
+        reasons = [n.reason for n in not_mapped() if n.op == name]
+        why = f" ({reasons[0]})" if reasons else ""
+        raise ValueError(
+            f"there are no shipped entries called '{name}'{why}; there are {', '.join(groups)}"
+        )
+    return found
+
+
+def expanded(items: Iterable[PluginEntry]) -> tuple[PluginEntry, ...]:
+    """The entries that are meant, those of ``use`` put in its place."""
+    return tuple(
+        entry for item in items for entry in ([item] if item.use is None else named(item.use))
+    )
