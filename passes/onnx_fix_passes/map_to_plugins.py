@@ -146,6 +146,8 @@ def _check(scope: Scope, tensor: gs.Tensor, rule: InputRule) -> None:
         raise NoCounterpart(
             f"its input {rule.name} is of type {said}; the table has {', '.join(rule.types)}"
         )
+    if rule.constant and scope.constness(tensor) == "runtime":
+        raise NoCounterpart(f"its input {rule.name} is no constant")
     if rule.rank is not None and rank != rule.rank:
         said = "not known" if rank is None else str(rank)
         raise NoCounterpart(f"the rank of its input {rule.name} is {said}, not {rule.rank}")

@@ -509,6 +509,23 @@ def test_nodes_that_the_table_does_not_know_stay(
     assert why in reason
 
 
+def test_an_input_that_must_be_a_constant() -> None:
+    text = BLEND.replace("cast: int32, rank: 1", "cast: int32, constant: true")
+    pass_ = MapToPlugins(table=parse_pipeline(text, "p.yaml", Path()).plugins)
+    assert skip_reasons(pass_, blended('mode = "sum"'), target="trt-8.6") == [
+        "its input b is no constant"
+    ]
+    fixed, _ = run_pass(
+        pass_,
+        model_of(
+            "g (float[3] x) => (float[3] y) <int64[3] z = {1, 2, 3}>"
+            ' { y = my.Blend<mode = "sum">(x, z) }'
+        ),
+        target="trt-8.6",
+    )
+    assert ops(fixed)[-1] == "BlendTRT"
+
+
 def test_unknown_types_and_functions_and_counts() -> None:
     pass_ = MapToPlugins(table=parse_pipeline(BLEND, "p.yaml", Path()).plugins)
     unknown = model_of(

@@ -66,6 +66,7 @@ class InputRule(_Strict):
     types: tuple[Type, ...] = Field(default=(), description="element types; any where left out")
     rank: Annotated[int, Field(ge=0)] | None = None
     cast: Type | None = Field(default=None, description="the type that the plugin wants")
+    constant: bool = Field(default=False, description="whether only constants are taken")
 
     @model_validator(mode="before")
     @classmethod
