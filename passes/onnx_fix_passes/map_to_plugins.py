@@ -112,7 +112,7 @@ class MapToPlugins(Pass):
         e = Emitter(scope)
         if not why:
             results = _by_plugin(e, scope, entry, inputs, attributes)
-            note = f"needs the plugin {entry.plugin}"
+            note = _note(scope, entry)
         elif entry.body is None or entry.is_standard:
             raise NoCounterpart(why)
         else:
@@ -181,6 +181,14 @@ def _against(
     verdict = scope.proposed(plugin, given, whole)
     refusing = [f for f in verdict.findings if f.refuses and not f.in_doubt]
     return refusing[0].why if verdict.status == "refused" and refusing else ""
+
+
+def _note(scope: Scope, entry: PluginEntry) -> str:
+    """What the user has to know of a plugin node."""
+    stock = entry.plugin in scope.target.plugins
+    where = f"is a plugin that {scope.target.name} ships" if stock else "needs a library"
+    said = "compared by the body in the table" if entry.body else "not compared: it has no body"
+    return f"{entry.plugin} {where}; {said}"
 
 
 def _creator(entry: PluginEntry) -> dict[str, str]:

@@ -201,6 +201,10 @@ def test_attention(target: str, kind: str, after: list[str] | None) -> None:
         given = {a.name: a.s for a in node.attribute}
         assert given == {"plugin_version": b"1", "plugin_namespace": b""}
         assert not plugin_needs(fixed, load_target(target)), "stock plugins need no library"
+        assert result.changes[0].note == (
+            f"MultiscaleDeformableAttnPlugin_TRT is a plugin that {target} ships; compared by the "
+            "body in the table"
+        )
     else:
         assert "GatherND" in ops(fixed) and not any(n.domain for n in fixed.graph.node)
         assert f"{target} does not ship" in result.changes[0].note
@@ -464,6 +468,7 @@ def test_fix_with_a_table_verifies_it() -> None:
     assert result.report.verification.status == "equal"
     needs = plugin_needs(result.model, load_target("trt-8.6"))
     assert [(n.op, n.own) for n in needs] == [("BlendTRT", False)]
+    assert result.report.changes[0].note.startswith("BlendTRT needs a library; compared by")
 
 
 def test_parts_of_a_model_are_compared_by_the_table(tmp_path: Path) -> None:
