@@ -5,15 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 from numpy.typing import ArrayLike, NDArray
-from onnx import FunctionProto, ModelProto
+from onnx import ModelProto
 
 from onnx_fix import registry
 from onnx_fix.bisect import first_bad
@@ -36,6 +34,7 @@ from onnx_fix.pipeline import (
     with_retype_io,
     with_unfreeze,
 )
+from onnx_fix.plugin_bodies import plugin_bodies, reference_functions
 from onnx_fix.profiles import Asked, Ranges, Shapes, asked_of, symbol_ranges, value_ranges
 from onnx_fix.report import Report, blockers, source_name, summarise
 from onnx_fix.repro import write_repro
@@ -48,9 +47,6 @@ from onnx_fix.unfreeze.trials import other_sizes
 if TYPE_CHECKING:
     from onnx_fix.check.finding import CheckFinding
     from onnx_fix.verify import Verification
-
-PLUGIN_GROUP = "onnx_fix.plugins"
-"""Entry point group of plugin collections: packages with ``reference_functions(opset)``."""
 
 Progress = Callable[[str], None]
 
@@ -241,7 +237,7 @@ def fix(
             progress("running at other sizes")
             still = job.sizes_that_run(Model(after, job.base_dir, chosen))
             tried = with_held(symbol_ranges(after, asked), still)
-            bodies = reference_functions(opset_of(after.opset_import))
+            bodies = plugin_bodies(opset_of(after.opset_import), job.steps)
             report.trials = other_sizes(after, job.base_dir, tried, checks.seed, bodies)
     report.seconds = time.perf_counter() - start
     return FixResult(after, report, _used(settings, report), unchanged, files)
@@ -271,14 +267,6 @@ def _used(settings: Pipeline, report: Report) -> Pipeline:
     used = {c.pass_name for c in report.changes}
     entries = tuple(e for e in settings.passes if e.name in used)
     return settings.model_copy(update={"passes": entries, "target": report.target.name})
-
-
-def reference_functions(opset: int) -> list[FunctionProto]:
-    """Bodies of the plugin ops of all installed collections, for running them on a CPU."""
-    bodies: list[FunctionProto] = []
-    for entry in sorted(entry_points(group=PLUGIN_GROUP), key=lambda e: (e.name, e.value)):
-        bodies.extend(import_module(entry.value).reference_functions(opset))
-    return bodies
 
 
 ROUNDING_SLACK = 10.0
@@ -343,7 +331,7 @@ class _Comparison:
             rtol=self.settings.rtol,
             atol=self.settings.atol,
             slack=ROUNDING_SLACK if rounds_otherwise(changes) else 1.0,
-            plugin_bodies=reference_functions(opset_of(self.job.proto.opset_import)),
+            plugin_bodies=plugin_bodies(opset_of(self.job.proto.opset_import), self.job.steps),
             sizes=min(self.settings.sizes, 2) if self.held else self.settings.sizes,
             padded=[p for change in changes for p in change.padded],
             frozen=self.frozen,
@@ -436,4 +424,4 @@ def plan(
     return Plan(result.report, result.pipeline)
 
 
-__all__ = ["MOST_ROUNDS", "FixResult", "Plan", "fix", "plan"]
+__all__ = ["MOST_ROUNDS", "FixResult", "Plan", "fix", "plan", "reference_functions"]

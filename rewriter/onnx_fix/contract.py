@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from onnx_fix.model import Model
+    from onnx_fix.plugin_table import NodeBody
     from onnx_fix.scope import Scope
     from onnx_fix.target import Target
 
@@ -199,6 +200,10 @@ class BasePass:
     def options(self) -> dict[str, object]:
         """The options as the pipeline file would write them."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    def plugin_bodies(self) -> Sequence[NodeBody]:
+        """What the plugin nodes compute that its options describe."""
+        return ()
 
     def is_default(self, option: str) -> bool:
         """Whether an option has the value it has when nobody sets it."""

@@ -86,13 +86,13 @@ class Parts:
             )
 
     def _in_onnxruntime(self, part: Part) -> Runnable:
-        from onnx_fix.api import reference_functions
         from onnx_fix.load import load_proto, opset_of
+        from onnx_fix.plugin_bodies import plugin_bodies
         from onnx_fix.verify.runner import RunError, open_oracle
         from onnx_fix.verify.source import ModelSource
 
         path = self.folder / part.file
-        bodies = reference_functions(opset_of(load_proto(path).opset_import))
+        bodies = plugin_bodies(opset_of(load_proto(path).opset_import))
         source = ModelSource.of(path, plugin_bodies=bodies)
         try:
             try:

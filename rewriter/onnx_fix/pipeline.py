@@ -18,6 +18,7 @@ from onnx_fix import registry
 from onnx_fix.contract import BasePass
 from onnx_fix.engine import Step
 from onnx_fix.errors import OptionError, PipelineError, UsageError
+from onnx_fix.plugin_table import AttributeRule, InputRule, PluginEntry
 from onnx_fix.profiles.asked import Asked
 from onnx_fix.profiles.written import BOUNDS, DimRange, asked_in, misread_number
 from onnx_fix.scope import node_label
@@ -104,6 +105,9 @@ class Pipeline(_Strict):
         default=None, description="operator set to write; by default that of the model"
     )
     passes: tuple[PassEntry, ...] = Field(default=(), description="the passes, in order")
+    plugins: tuple[PluginEntry, ...] = Field(
+        default=(), description="ops that become plugin nodes; `use` takes what ships with onnx-fix"
+    )
     rounds: Annotated[int, Field(ge=1, le=100)] = Field(
         default=12, description="the passes are repeated until nothing changes, at most so often"
     )
@@ -126,7 +130,7 @@ class Pipeline(_Strict):
         more: dict[str, type[BasePass]] = {}
         for source in self.custom:
             more.update(registry.load_custom(source, base_dir or Path()))
-        passes = with_opset(self.passes, self.opset)
+        passes = with_plugins(with_opset(self.passes, self.opset), self.plugins)
         return [Step(configure(registry.get(e.name, more), e.options), e.where()) for e in passes]
 
     def asked(self) -> tuple[tuple[Asked, ...], ...]:
@@ -163,6 +167,18 @@ def with_opset(passes: tuple[PassEntry, ...], opset: int | None) -> tuple[PassEn
         e.model_copy(update={"options": {"opset": opset, **e.options}}) if e.name in WRITING else e
         for e in passes
     )
+
+
+MAPPING = "map-to-plugins"
+"""The pass that takes the table of plugins."""
+
+
+def with_plugins(
+    passes: tuple[PassEntry, ...], plugins: Sequence[PluginEntry]
+) -> tuple[PassEntry, ...]:
+    """The passes with the ops of a table mapped, which comes first."""
+    table = [item.model_dump(by_alias=True, exclude_unset=True) for item in plugins]
+    return (PassEntry(name=MAPPING, options={"table": table}), *passes) if table else passes
 
 
 BOUNDING = ("bound-non-zero", "replace-nms")
@@ -390,7 +406,9 @@ def _line(root: yaml.Node, place: Sequence[int | str]) -> int:
     return line
 
 
-_MODELS: tuple[type[BaseModel], ...] = (Pipeline, PassEntry, NodeFilter, VerifySettings, DimRange)
+_MODELS: tuple[type[BaseModel], ...] = (
+    Pipeline, PassEntry, NodeFilter, VerifySettings, DimRange, PluginEntry, AttributeRule, InputRule
+)  # fmt: skip
 
 
 def _say(error: Mapping[str, Any]) -> str:
@@ -401,7 +419,7 @@ def _say(error: Mapping[str, Any]) -> str:
         near = difflib.get_close_matches(key, known, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         return f"unknown key '{key}'{hint}"
-    return f"{'.'.join(loc)}: {error['msg']}"
+    return f"{'.'.join(loc)}: {error['msg'].removeprefix('Value error, ')}"
 
 
 def json_schema() -> dict[str, Any]:

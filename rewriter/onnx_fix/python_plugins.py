@@ -8,10 +8,8 @@ from pathlib import Path
 
 from onnx import ModelProto
 
+from onnx_fix.plugin_bodies import GROUP
 from onnx_fix.trtexec.needs import nodes_of
-
-GROUP = "onnx_fix.plugins"
-"""Entry point group of plugin collections: packages that may have ``python_plugins()``."""
 
 
 def known() -> dict[str, Path]:

@@ -246,6 +246,23 @@ def test_check_asks_with_the_plugin_in_python() -> None:
 
 
 @needs_rtx
+def test_an_engine_with_every_element_type() -> None:
+    names = [TensorProto.DataType.Name(d).lower() for d in sorted(gather_elements.DATA_TYPES)]
+    inputs = ", ".join(f"{name}[3,4] x{k}" for k, name in enumerate(names))
+    outputs = ", ".join(f"{name}[3,2] y{k}" for k, name in enumerate(names))
+    nodes = " ".join(
+        f"y{k} = " + NODE.format(axis=1).replace("(t, ", f"(x{k}, ") for k in range(len(names))
+    )
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17, "trt.plugins" : 1]> '
+        f"g ({inputs}, int32[3,2] i) => ({outputs}) {{ {nodes} }}"
+    )
+    assert len(names) == 7
+    said = run_live(model, parser=RTX, build=True)
+    assert said.status == "built", (said.detail, said.errors, said.messages)
+
+
+@needs_rtx
 def test_the_rest_of_the_model_is_judged_beside_a_plugin_node() -> None:
     model = model_of()
     model.graph.node.add(op_type="Nowhere", input=["y"], output=["z"])

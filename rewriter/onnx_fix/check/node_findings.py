@@ -60,7 +60,7 @@ def _of_node(mending: Mending, scope: Scope, node: gs.Node, finding: Finding) ->
         code=code,
         severity=severity,
         why=finding.why,
-        mend=_mend(code, severity, mended),
+        mend=_mend(code, severity, mended) + _by_table(node, finding),
         scope=finding.scope,
         node=finding.node,
         op=f"{node.domain}::{node.op}" if node.domain else node.op,
@@ -80,3 +80,20 @@ def _mend(code: Code, severity: Severity, mended: Mended) -> str:
     if mended.reason:
         return f"no pass ({mended.reason}). {code.mend}"
     return f"no pass. {code.mend}"
+
+
+def _by_table(node: gs.Node, finding: Finding) -> str:
+    """What the table of plugins that ships with onnx-fix has for an op that nobody knows."""
+    if finding.kind != "unknown_plugin":
+        return ""
+    from onnx_fix.plugin_table import shipped
+
+    key = (node.domain or "", node.op)
+    known = [e for e in shipped() if (e.op_domain, e.op_type) == key]
+    if not known:
+        return ""
+    named = ", or ".join(dict.fromkeys(e.known_as for e in known))
+    return (
+        f" Or write `plugins: [{{use: {known[0].name}}}]` in a pipeline file, and `onnx-fix fix` "
+        f"puts {named} in its place."
+    )

@@ -29,9 +29,9 @@ _RUNNING = re.compile(r"while running (\S+) node\. Name:\s?'(.*?)' Status Messag
 
 def main(lines: TextIO, out: TextIO) -> None:
     """Answer lines until there are no more."""
-    from onnx_fix.api import reference_functions
     from onnx_fix.errors import UsageError
     from onnx_fix.load import opset_of
+    from onnx_fix.plugin_bodies import plugin_bodies
     from onnx_fix.verify.feeds import FeedMaker
     from onnx_fix.verify.runner import RunError, open_oracle
     from onnx_fix.verify.source import ModelSource
@@ -46,7 +46,7 @@ def main(lines: TextIO, out: TextIO) -> None:
     for number, node in enumerate(proto.graph.node):
         # What onnxruntime says of a node goes by its name.
         node.name = f"{MARK}{number}"
-    bodies = reference_functions(opset_of(proto.opset_import))
+    bodies = plugin_bodies(opset_of(proto.opset_import))
     source = ModelSource.of(proto, task["base_dir"], bodies)
     try:
         oracle = open_oracle(source, "onnxruntime", min(_THREADS, os.cpu_count() or 1))

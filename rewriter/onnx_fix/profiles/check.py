@@ -10,8 +10,8 @@ from typing import Literal
 
 from onnx import ModelProto
 
-from onnx_fix.api import reference_functions
 from onnx_fix.load import opset_of
+from onnx_fix.plugin_bodies import plugin_bodies
 from onnx_fix.profiles.limits import Free, free_memory, too_much
 from onnx_fix.profiles.mend import NARROW, mend_for
 from onnx_fix.profiles.points import Chosen, points, probes
@@ -128,7 +128,7 @@ class _Check:
         self._target = target
         self._progress = progress
         self._points = points(profile)
-        bodies = reference_functions(opset_of(model.opset_import))
+        bodies = plugin_bodies(opset_of(model.opset_import))
         self._sizer = Sizer(with_bodies(model, bodies))
         self._sized: dict[Point, Sized] = {}
         self._fitting: list[Point] = []

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 from onnx import ModelProto
 
-from onnx_fix.api import ROUNDING_SLACK, Progress, reference_functions, rounds_otherwise
+from onnx_fix.api import ROUNDING_SLACK, Progress, rounds_otherwise
 from onnx_fix.pipeline import Pipeline
+from onnx_fix.plugin_bodies import plugin_bodies
+from onnx_fix.plugin_table import bodies_of, expanded
 from onnx_fix.profiles import Shapes
 from onnx_fix.report import summarise
 from onnx_fix.splitting.job import Made
@@ -49,7 +51,7 @@ class Comparison:
             rtol=checks.rtol,
             atol=checks.atol,
             slack=ROUNDING_SLACK if rounds_otherwise(changes) else 1.0,
-            plugin_bodies=reference_functions(self.opset),
+            plugin_bodies=[*bodies_of(expanded(self.settings.plugins)), *plugin_bodies(self.opset)],
             sizes=checks.sizes,
             reference=self.reference,
         )

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnx import FunctionProto, ModelProto
+from onnx import ModelProto
 
 from onnx_fix.errors import VerificationError
 
 if TYPE_CHECKING:
     from onnx_fix.verify import Verification
+    from onnx_fix.verify.source import PluginBody
 
 
 def other_sizes(
@@ -19,7 +20,7 @@ def other_sizes(
     base_dir: Path | None,
     ranges: Sequence[Mapping[str, tuple[int, int, int]]],
     seed: int,
-    plugin_bodies: Sequence[FunctionProto],
+    plugin_bodies: Sequence[PluginBody],
 ) -> Verification:
     """Runs of a model at sizes that the original does not have.
 

@@ -40,7 +40,14 @@ from onnx_fix.verify.sizes import (
     first_of,
     plan,
 )
-from onnx_fix.verify.source import ChainSource, ModelSource, Source, all_nodes, random_outputs
+from onnx_fix.verify.source import (
+    ChainSource,
+    ModelSource,
+    PluginBody,
+    Source,
+    all_nodes,
+    random_outputs,
+)
 from onnx_fix.verify.user_feeds import find_user_feeds, read_case
 
 Model = onnx.ModelProto | str | Path
@@ -64,7 +71,7 @@ def verify(
     rtol: float | None = None,
     atol: float | None = None,
     slack: float = 1.0,
-    plugin_bodies: Sequence[onnx.FunctionProto] = (),
+    plugin_bodies: Sequence[PluginBody] = (),
     sizes: int = 3,
     oracle: OracleChoice = "auto",
     threads: int = 0,

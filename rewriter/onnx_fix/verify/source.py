@@ -9,9 +9,14 @@ from pathlib import Path
 import onnx
 
 from onnx_fix.errors import ModelError
+from onnx_fix.plugin_table.bodies import DOMAIN, NodeBody, opset_of_body
+from onnx_fix.scope import STANDARD_DOMAINS
 from onnx_fix.verify.symbols import fed_inputs, input_dims
 
 _FUNCTIONS_SINCE_IR = 8
+
+PluginBody = onnx.FunctionProto | NodeBody
+"""What a plugin node computes: one function for all, or what makes a function for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +36,7 @@ class ModelSource:
         cls,
         model: onnx.ModelProto | str | Path,
         base_dir: str | Path | None = None,
-        plugin_bodies: Sequence[onnx.FunctionProto] = (),
+        plugin_bodies: Sequence[PluginBody] = (),
     ) -> ModelSource:
         """Take a model or a file, and give its plugin nodes bodies (in a copy in memory).
 
@@ -83,7 +88,7 @@ class ChainSource:
         models: Sequence[onnx.ModelProto | str | Path],
         whole: onnx.ModelProto,
         base_dir: str | Path | None = None,
-        plugin_bodies: Sequence[onnx.FunctionProto] = (),
+        plugin_bodies: Sequence[PluginBody] = (),
     ) -> ChainSource:
         """Take models that stand for ``whole`` together; the rest is as in `ModelSource.of`.
 
@@ -191,12 +196,75 @@ def _constant_false(model: onnx.ModelProto) -> Iterator[str]:
             yield name
 
 
-def with_bodies(model: onnx.ModelProto, bodies: Sequence[onnx.FunctionProto]) -> onnx.ModelProto:
+def with_bodies(model: onnx.ModelProto, bodies: Sequence[PluginBody]) -> onnx.ModelProto:
     """Return ``model`` with the bodies that its nodes need as local functions.
 
     The model itself is returned where it needs none. Attributes that nodes carry and a body does
     not declare (``plugin_version`` and its like) are declared, for onnx demands it.
     """
+    shared = [body for body in bodies if isinstance(body, onnx.FunctionProto)]
+    own = [body for body in bodies if isinstance(body, NodeBody)]
+    return _with_shared(_with_own(model, own), shared)
+
+
+def _with_own(model: onnx.ModelProto, bodies: Sequence[NodeBody]) -> onnx.ModelProto:
+    """Give the nodes that a table knows functions for their very attributes."""
+    present = {(body.domain, body.name) for body in model.functions}
+    named = {name for b in bodies for name in (b.entry.plugin, b.entry.op_type)}
+
+    def body_of(node: onnx.NodeProto) -> onnx.FunctionProto | None:
+        if node.op_type not in named or (node.domain, node.op_type) in present:
+            return None
+        made = (body.function(node) for body in bodies)
+        return next((function for function in made if function is not None), None)
+
+    if not any(body_of(node) for node in all_nodes(model)):
+        return model
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    copy.ir_version = max(copy.ir_version, _FUNCTIONS_SINCE_IR)
+    made: dict[str, onnx.FunctionProto] = {}
+    for node in all_nodes(copy):
+        function = body_of(node)
+        if function is None:
+            continue
+        made[function.name] = function
+        node.domain, node.op_type = function.domain, function.name
+        del node.attribute[:]
+    _import_domains(copy, {DOMAIN})
+    copy = _raised(copy, max(map(opset_of_body, made.values())))
+    opset = max(e.version for e in copy.opset_import if e.domain in STANDARD_DOMAINS)
+    for function in made.values():
+        body = copy.functions.add()
+        body.CopyFrom(function)
+        for entry in body.opset_import:
+            entry.version = max(entry.version, opset)
+    return copy
+
+
+def _raised(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    """The model at an operator set that the bodies are written for, where it can be raised.
+
+    onnxruntime runs functions with the operator set of the model.
+    """
+    from onnx_fix.load import opset_of
+    from onnx_fix.raising import raise_opset
+
+    if opset_of(model.opset_import) >= opset or model.functions:
+        return model
+    return raise_opset(model, opset).model
+
+
+def _import_domains(model: onnx.ModelProto, domains: set[str]) -> None:
+    holders: list[onnx.ModelProto | onnx.FunctionProto] = [model, *model.functions]
+    for holder in holders:
+        imported = {entry.domain for entry in holder.opset_import}
+        for domain in sorted(domains - imported):
+            holder.opset_import.add(domain=domain, version=1)
+
+
+def _with_shared(model: onnx.ModelProto, bodies: Sequence[onnx.FunctionProto]) -> onnx.ModelProto:
+    """Give the nodes of an op the one function that computes them all."""
     present = {(body.domain, body.name) for body in model.functions}
     by_name = {(body.domain, body.name): body for body in bodies}
     wanted: dict[tuple[str, str], set[str]] = {}
@@ -220,10 +288,5 @@ def with_bodies(model: onnx.ModelProto, bodies: Sequence[onnx.FunctionProto]) ->
         body.CopyFrom(by_name[key])
         declared = {*body.attribute, *(attribute.name for attribute in body.attribute_proto)}
         body.attribute.extend(sorted(wanted[key] - declared))
-    domains = {key[0] for key in wanted}
-    holders: list[onnx.ModelProto | onnx.FunctionProto] = [copy, *copy.functions]
-    for holder in holders:
-        imported = {entry.domain for entry in holder.opset_import}
-        for domain in sorted(domains - imported):
-            holder.opset_import.add(domain=domain, version=1)
+    _import_domains(copy, {key[0] for key in wanted})
     return copy

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from onnx_fix.api import reference_functions
 from onnx_fix.check.model_check import CheckContext
 from onnx_fix.load import opset_of, stored_tensors
 from onnx_fix.model import Model
+from onnx_fix.plugin_bodies import plugin_bodies
 from onnx_fix.scope import node_label
 from onnx_fix.unfreeze.declared import Frozen, Held
 from onnx_fix.verify.sizes import plan_sizes
@@ -50,7 +50,7 @@ def broken_at(context: CheckContext, found: Frozen) -> dict[str, Broken]:
     """
     if sum(element_count(t) for t in stored_tensors(context.proto)) > MOST_WEIGHTS:
         return {}
-    bodies = reference_functions(opset_of(context.proto.opset_import))
+    bodies = plugin_bodies(opset_of(context.proto.opset_import))
     source = ModelSource.of(context.proto, context.model.base_dir, bodies)
     base = {**plan_sizes(context.proto, count=1)[0], **found.at}
     wanted = [(name, sizes) for name in found.at for sizes in _around(source, base, name)]

@@ -1,0 +1,265 @@
+"""The entries of the table, as a pipeline file writes them, and those that ship with onnx-fix."""
+
+from __future__ import annotations
+
+import json
+import string
+from collections.abc import Iterable
+from functools import cache
+from importlib.resources import files
+from typing import Annotated, Any, Literal
+
+import onnx
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+ONNX_BODY = "onnx"
+"""The body of an entry whose op is one of ONNX, and means what ONNX says."""
+
+_DUMMIES = ("1", '"text"', "[1]", "1.5")
+Scalar = str | int | float
+Type = Literal[
+    "float", "float16", "bfloat16", "double", "int8", "int16", "int32", "int64", "uint8", "bool"
+]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class AttributeRule(_Strict):
+    """Where the value of an attribute comes from."""
+
+    from_: str | None = Field(default=None, alias="from", description="attribute of the op")
+    input: str | None = Field(
+        default=None, description="input of the op, a constant, whose numbers become a list"
+    )
+    value: Scalar | list[Scalar] | None = Field(default=None, description="always this value")
+    default: Scalar | list[Scalar] | None = Field(
+        default=None, description="what the op takes where it lacks the attribute"
+    )
+    values: dict[str | int, Scalar] | None = Field(
+        default=None, description="translation of values; no others are taken"
+    )
+    repeat: Annotated[int, Field(ge=1)] = Field(
+        default=1, description="how often a list is written"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, data: Any) -> Any:
+        return {"from": data} if isinstance(data, str) else data
+
+    @model_validator(mode="after")
+    def _one_source(self) -> AttributeRule:
+        if sum(v is not None for v in (self.from_, self.input, self.value)) != 1:
+            raise ValueError("exactly one of from, input and value is wanted")
+        translated = list((self.values or {}).values())
+        if len(set(map(str, translated))) < len(translated):
+            raise ValueError("two values become the same, so the body cannot tell them apart")
+        return self
+
+
+class InputRule(_Strict):
+    """What an input of the op must be."""
+
+    name: str = Field(description="what the body calls it")
+    types: tuple[Type, ...] = Field(default=(), description="element types; any where left out")
+    rank: Annotated[int, Field(ge=0)] | None = None
+    cast: Type | None = Field(default=None, description="the type that the plugin wants")
+    constant: bool = Field(default=False, description="whether only constants are taken")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, data: Any) -> Any:
+        return {"name": data} if isinstance(data, str) else data
+
+
+class PluginEntry(_Strict):
+    """An op and the plugin node that takes its place; or ``use`` with the name of shipped entries.
+
+    Without ``plugin``, or where the target has none, the body itself takes the place of the op.
+    """
+
+    use: str | None = Field(default=None, description="entries that ship with onnx-fix, by name")
+    name: str = Field(default="", description="how `use` calls it; several may share a name")
+    op: str = Field(default="", description="type of the nodes: Op or domain::Op")
+    plugin: str | None = Field(default=None, description="name that the plugin creator registers")
+    version: str = Field(default="1", description="plugin_version of the creator")
+    namespace: str = Field(default="", description="plugin_namespace of the creator")
+    domain: str = Field(default="trt.plugins", description="ONNX domain of the plugin node")
+    targets: tuple[str, ...] | None = Field(
+        default=None,
+        description="releases with the plugin; by default those whose stock library has it",
+    )
+    everywhere: bool = Field(default=False, description="also nodes that the target takes")
+    attributes: dict[str, AttributeRule | None] = Field(
+        default_factory=dict,
+        description="attributes of the plugin node; null: one of the op that must be its default",
+    )
+    ignored: tuple[str, ...] = Field(
+        default=(), description="attributes of the op that change nothing"
+    )
+    derived: dict[str, AttributeRule] = Field(
+        default_factory=dict, description="more values for the body, from those of the plugin node"
+    )
+    inputs: tuple[InputRule, ...] = Field(default=(), description="all inputs of the op, in order")
+    order: tuple[str, ...] | None = Field(
+        default=None, description="inputs of the plugin node, where in another order"
+    )
+    outputs: tuple[str, ...] = Field(default=("output",), description="what the body calls them")
+    reshape: dict[str, tuple[int, ...]] = Field(
+        default_factory=dict,
+        description="outputs of the plugin that the op has in another shape (0: same, -1: rest)",
+    )
+    body: str | None = Field(
+        default=None,
+        description="what the plugin computes: nodes in ONNX text, $NAME being an attribute; or "
+        "'onnx' for an op of ONNX",
+    )
+    opset: Annotated[int, Field(ge=7)] = Field(default=13, description="operator set of the body")
+    exact: bool = Field(
+        default=False, description="whether both give the same bits, and not only up to rounding"
+    )
+    source: str = Field(default="", description="where the meaning of both is written")
+
+    @property
+    def op_domain(self) -> str:
+        """The domain of the op."""
+        return self.op.rpartition("::")[0]
+
+    @property
+    def op_type(self) -> str:
+        """The type of the op."""
+        return self.op.rpartition("::")[2]
+
+    @property
+    def is_standard(self) -> bool:
+        """Whether the op is one of ONNX."""
+        return self.op_domain in ("", "ai.onnx")
+
+    @property
+    def plugin_inputs(self) -> tuple[str, ...]:
+        """The inputs of the plugin node, by name; constants that become attributes are none."""
+        rules = [rule for rule in self.attributes.values() if rule is not None]
+        gone = {rule.input for rule in rules}
+        return self.order or tuple(i.name for i in self.inputs if i.name not in gone)
+
+    @property
+    def known_as(self) -> str:
+        """How reports call it."""
+        return self.plugin or "plain ONNX ops"
+
+    @model_validator(mode="after")
+    def _whole(self) -> PluginEntry:
+        if self.use is not None:
+            if self.model_fields_set - {"use"}:
+                raise ValueError("an item with use has no other keys")
+            named(self.use)
+            return self
+        if not self.op or not self.inputs:
+            raise ValueError("op and inputs are wanted, or use")
+        if self.plugin is None and self.body in (None, ONNX_BODY):
+            raise ValueError("there is neither a plugin nor a body of other ops")
+        if self.body == ONNX_BODY and not self.is_standard:
+            raise ValueError(f"{self.op} is no op of ONNX, so its body must be written out")
+        known = [i.name for i in self.inputs]
+        for name in [*(self.order or ()), *(r.input for r in self.attributes.values() if r)]:
+            if name is not None and name not in known:
+                raise ValueError(f"there is no input called {name}; there are {', '.join(known)}")
+        for name in self.reshape:
+            if name not in self.outputs:
+                raise ValueError(f"reshape: there is no output called {name}")
+        if self.body not in (None, ONNX_BODY):
+            self._check_body()
+        return self
+
+    def _check_body(self) -> None:
+        """Raise where no reading of the placeholders makes the body a list of nodes."""
+        names = {n for n, rule in self.attributes.items() if rule is not None} | set(self.derived)
+        template = string.Template(self.body or "")
+        wanted = {m.group("named") or m.group("braced") for m in _placeholders(template)}
+        missing = sorted(str(n) for n in wanted if n not in names)
+        if missing:
+            raise ValueError(f"the body asks for ${missing[0]}, which is no attribute of the table")
+        error: Exception | None = None
+        for dummy in _DUMMIES:
+            text = function_text(self, template.substitute(dict.fromkeys(names, dummy)), "f")
+            try:
+                onnx.parser.parse_function(text)
+            except onnx.parser.ParseError as reason:
+                error = error or reason
+            else:
+                return
+        raise ValueError(f"the body is no ONNX text: {str(error).splitlines()[0]}")
+
+
+def _placeholders(template: string.Template) -> list[Any]:
+    return [
+        m for m in template.pattern.finditer(template.template) if m["named"] or m["braced"]
+    ]  # fmt: skip
+
+
+def function_text(entry: PluginEntry, body: str, name: str, domain: str = "onnx_fix") -> str:
+    """The text of a function with a body."""
+    inputs, outputs = ", ".join(entry.plugin_inputs), ", ".join(entry.outputs)
+    head = f'<opset_import: ["" : {entry.opset}], domain: "{domain}">'
+    return f"{head} {name} ({inputs}) => ({outputs}) {{ {body} }}"
+
+
+class NotMapped(_Strict):
+    """An op or plugin without an entry, and why."""
+
+    op: str
+    reason: str
+
+
+@cache
+def _data() -> dict[str, Any]:
+    text = files("onnx_fix.plugin_table").joinpath("shipped.json").read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def _entry(data: dict[str, Any]) -> PluginEntry:
+    """An entry of the file, which writes long bodies as lists of lines."""
+    body = data.get("body")
+    if isinstance(body, list):
+        data = {**data, "body": "\n".join(body)}
+    return PluginEntry.model_validate(data)
+
+
+@cache
+def shipped() -> tuple[PluginEntry, ...]:
+    """The entries that ship with onnx-fix."""
+    return tuple(_entry(data) for data in _data()["entries"])
+
+
+@cache
+def not_mapped() -> tuple[NotMapped, ...]:
+    """What has no entry on purpose."""
+    return tuple(NotMapped.model_validate(data) for data in _data()["not_mapped"])
+
+
+def named(name: str) -> list[PluginEntry]:
+    """The shipped entries of a name, or of a group.
+
+    Raises:
+        ValueError: there are none; the message says which there are, or why not.
+    """
+    found = [e for e in shipped() if name in (e.name, e.name.partition("/")[0])]
+    if not found:
+        names = {e.name for e in shipped()}
+        groups = sorted(names | {n.partition("/")[0] for n in names})
+        reasons = [n.reason for n in not_mapped() if n.op == name]
+        why = f" ({reasons[0]})" if reasons else ""
+        raise ValueError(
+            f"there are no shipped entries called '{name}'{why}; there are {', '.join(groups)}"
+        )
+    return found
+
+
+def expanded(items: Iterable[PluginEntry]) -> tuple[PluginEntry, ...]:
+    """The entries that are meant, those of ``use`` put in its place."""
+    return tuple(
+        entry for item in items for entry in ([item] if item.use is None else named(item.use))
+    )
