@@ -138,6 +138,9 @@ class Decide:
             axis = self.propagation.axes.get(name)
             if numbers in open_ or self._parts(name, numbers) or self._factors(name):
                 return False
+            if len(numbers) > 1 and fitting and (numbers[0] or 0) > SMALL:
+                # Such as n*m where 12*16 became 16*12.
+                return False
             if len(numbers) > 1:
                 return self._pin(name, f"the same in all {len(numbers)} exports")
             if not fitting:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from onnx_fix.symbolic import Size, size
+from onnx_fix.symbolic.size import Quotient
 from onnx_fix.unfreeze._study import SMALL, Study, Unclear
 from onnx_fix.unfreeze.expressions import (
     Array,
@@ -57,6 +58,8 @@ def number_in(
         half = _half_of(study, wide[0], values) if alone else None
         if half is not None and (known is None or known.number is not None):
             raise Unclear(f"a number is {wide[0]:g}, which may be a constant or half of {half}")
+        if known is not None and scalars[0].dtype.kind == "f" and _divides_out(known, values):
+            raise Unclear(f"a number may be {known}, rounded down or not; export at another size")
         if known is not None:
             return literal(scalars[0]) if known.number is not None else cast(Number(known), dtype)
     if scalars[0].dtype.kind in "iu":
@@ -82,6 +85,12 @@ def _half_of(study: Study, value: float, values: Sequence[Values]) -> Size | Non
     if abs(value) <= SMALL:
         return None
     return next((s for s in study.known if s.at(values[0]) == 2 * abs(value)), None)
+
+
+def _divides_out(value: Size, values: Sequence[Values]) -> bool:
+    """Whether nothing shows that a quotient in it is rounded."""
+    quotients = [a for m, _ in value.terms for a in m if isinstance(a, Quotient)]
+    return any(all(q.top.at(v) % q.bottom.at(v) == 0 for v in values) for q in quotients)
 
 
 def is_exact(expression: Expression) -> bool:
