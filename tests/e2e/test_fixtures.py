@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from by_path import benchmark, sidecars
 from numpy.typing import NDArray
 from onnx import ModelProto
 
@@ -39,18 +37,8 @@ FROZEN = {"superpoint_points.legacy17": {"b": {"descriptors"}, "min": {"descript
 Arrays = dict[str, NDArray[Any]]
 
 
-def load(name: str, path: Path) -> ModuleType:
-    """A module that is no part of the package, from its file."""
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their own module up
-    spec.loader.exec_module(module)
-    return module
-
-
-sidecar = load("sidecar", FIXTURES / "export" / "sidecar.py")
-rtx = load("rtx", FIXTURES.parent / "benchmarks" / "rtx.py")
+sidecar = sidecars()
+rtx = benchmark("rtx")
 
 
 def path_of(name: str) -> Path:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from functools import cache
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from by_path import benchmark
 
 from onnx_fix.errors import OnnxFixError
 
@@ -33,16 +31,7 @@ NETWORKS = {
 }
 
 
-@cache
-def bench() -> ModuleType:
-    """benchmarks/unfreeze.py, which is no part of a package."""
-    path = ROOT / "benchmarks" / "unfreeze.py"
-    spec = importlib.util.spec_from_file_location("unfreeze", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["unfreeze"] = module  # dataclasses look their own module up
-    spec.loader.exec_module(module)
-    return module
+BENCH = benchmark("unfreeze")
 
 
 def dims_of(port: onnx.ValueInfoProto) -> tuple[int | str, ...]:
@@ -52,8 +41,8 @@ def dims_of(port: onnx.ValueInfoProto) -> tuple[int | str, ...]:
 def test_two_exporters_and_two_sizes_of_every_network() -> None:
     expected = {f"{n}.{e}" for n in NETWORKS for e in ("legacy17", "dynamo18")}
     expected |= {"superglue.legacy17", "lightglue.dynamo18"}
-    assert {frozen.name for frozen in bench().sets()} == expected
-    assert all(frozen.has("b") and frozen.reference.is_file() for frozen in bench().sets())
+    assert {frozen.name for frozen in BENCH.sets()} == expected
+    assert all(frozen.has("b") and frozen.reference.is_file() for frozen in BENCH.sets())
 
 
 @pytest.mark.parametrize("name", STATIC)
@@ -61,7 +50,7 @@ def test_no_dim_is_free(name: str) -> None:
     path = FROZEN / f"{name}.onnx"
     model = onnx.load(path)
     onnx.checker.check_model(model)
-    described = bench().sidecars.Sidecar.of(path)
+    described = BENCH.sidecars.Sidecar.of(path)
     assert name.endswith(f".{described.frozen_at}")
     shapes = {port.name: dims_of(port) for port in model.graph.input}
     assert shapes == {n: described.shape(n, described.frozen_at) for n in described.inputs}
@@ -72,7 +61,7 @@ def test_the_dims_of_free_are_dynamic(name: str) -> None:
     path = FROZEN / f"{name}.onnx"
     model = onnx.load(path)
     onnx.checker.check_model(model)
-    described = bench().sidecars.Sidecar.of(path)
+    described = BENCH.sidecars.Sidecar.of(path)
     assert not described.frozen_at
     found = {
         (port.name, axis)
@@ -86,9 +75,9 @@ def test_the_dims_of_free_are_dynamic(name: str) -> None:
 @pytest.mark.parametrize("name", STATIC)
 def test_static_exports_compute_what_free_computes(name: str) -> None:
     stem, _, ending = name.rpartition(".")
-    frozen = bench().Frozen(stem)
-    ready = bench().session(onnx.load(frozen.path(ending)))
-    found = bench().verdict(ready, frozen, ending)
+    frozen = BENCH.Frozen(stem)
+    ready = BENCH.session(onnx.load(frozen.path(ending)))
+    found = BENCH.verdict(ready, frozen, ending)
     assert found.kind == "right", found.note
     sizes = frozen.sidecar.dims.values()
     assert ending != "same" or len({s.same for s in sizes}) == 1
@@ -97,23 +86,23 @@ def test_static_exports_compute_what_free_computes(name: str) -> None:
 @pytest.mark.parametrize("name", sorted({name.rpartition(".")[0] for name in STATIC}))
 def test_the_sizes_of_a_matter(name: str) -> None:
     """With nothing but its inputs declared dynamic, ``a`` is right at ``a`` and nowhere else."""
-    frozen = bench().Frozen(name)
-    score = bench().score(bench().declared(frozen, "a"), frozen)
+    frozen = BENCH.Frozen(name)
+    score = BENCH.score(BENCH.declared(frozen, "a"), frozen)
     assert score.verdicts["a"].kind == "right"
-    assert not score.count("right", ("b", *bench().UNSEEN))
+    assert not score.count("right", ("b", *BENCH.UNSEEN))
 
 
 @pytest.mark.parametrize("name", [name.removesuffix(".free") for name in FREE])
 def test_free_runs_at_every_size_as_other_exporters_have_it(name: str) -> None:
-    frozen = bench().Frozen(name)
+    frozen = BENCH.Frozen(name)
     network = name.partition(".")[0]
     for other in sorted(FROZEN.glob(f"{network}.*.free.onnx")):
-        score = bench().score(onnx.load(other), frozen)
+        score = BENCH.score(onnx.load(other), frozen)
         assert score.right, (other.name, score.verdicts)
 
 
 def test_no_two_dims_of_an_export_have_one_size() -> None:
-    for frozen in bench().sets():
+    for frozen in BENCH.sets():
         dims = frozen.sidecar.dims.values()
         for size in ("a", "b", "opt", "max"):
             assert len({getattr(d, size) for d in dims}) == len(dims), (frozen.name, size)
@@ -127,14 +116,14 @@ def test_differences_are_counted_by_reader() -> None:
         <int64[1] s = {SIZE}, int64[1] same = {2}, float[1] one = {1.0}>
         { y = Expand (one, s) w = Expand (x, same) v = Expand (w, s) z = Add (y, v) }"""
     one, other = (onnx.parser.parse_model(text.replace("SIZE", n)) for n in ("4", "6"))
-    found = bench().differences(one, other)
+    found = BENCH.differences(one, other)
     assert found.alike
     assert found.counts() == {"Expand.1 int64 sizes": 2}
     assert [(p.tolist(), q.tolist()) for p, q in found.constants["Expand.1 int64"]] == [
         ([4], [6]),
         ([4], [6]),
     ]
-    assert not bench().differences(one, one).constants
+    assert not BENCH.differences(one, one).constants
 
 
 @pytest.mark.parametrize(
@@ -157,21 +146,21 @@ def test_differences_are_counted_by_reader() -> None:
     ],
 )
 def test_what_a_constant_looks_like(value: np.ndarray[Any, Any], kind: str) -> None:
-    assert bench().kind(value) == kind
+    assert BENCH.kind(value) == kind
 
 
 def test_a_number_of_points_left_in_a_logarithm_is_seen() -> None:
     """What mends the shapes alone runs at every size, with the numbers of ``a`` in its floats."""
-    frozen = bench().Frozen("point_matcher.legacy17")
+    frozen = BENCH.Frozen("point_matcher.legacy17")
     static, model = (onnx.load(frozen.path(ending)) for ending in ("a", "free"))
-    values = bench().constants(static)
+    values = BENCH.constants(static)
     left = [values[node.input[0]] for node in static.graph.node if node.op_type == "Log"]
     logs = [node for node in model.graph.node if node.op_type == "Log"]
     assert [float(value) for value in left] == [65.0, 41.0, 24.0]
     for number, (node, value) in enumerate(zip(logs, left, strict=True)):
         model.graph.initializer.append(onnx.numpy_helper.from_array(value, f"left{number}"))
         node.input[0] = f"left{number}"
-    verdicts = bench().score(model, frozen).verdicts
+    verdicts = BENCH.score(model, frozen).verdicts
     assert {size for size, found in verdicts.items() if found.kind == "right"} == {"a"}
     assert all(found.kind != "fails" for found in verdicts.values())
 
@@ -187,8 +176,8 @@ def test_a_fix_is_run_or_its_refusal_is_told(monkeypatch: pytest.MonkeyPatch) ->
             raise OnnxFixError("the 13 is open")
         return SimpleNamespace(model=onnx.load(path.with_name(path.name.replace(".a.", ".free."))))
 
-    monkeypatch.setattr(bench().onnx_fix, "fix", fix)
-    rows = list(bench().ran([bench().Frozen("rotary_text.legacy17")], "trt-10.3"))
+    monkeypatch.setattr(BENCH.onnx_fix, "fix", fix)
+    rows = list(BENCH.ran([BENCH.Frozen("rotary_text.legacy17")], "trt-10.3"))
     assert asked == [
         ("rotary_text.legacy17.a.onnx", []),
         ("rotary_text.legacy17.a.onnx", ["rotary_text.legacy17.b.onnx"]),
@@ -200,13 +189,13 @@ def test_a_fix_is_run_or_its_refusal_is_told(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_wrong_model_is_called_wrong() -> None:
-    frozen = bench().Frozen("states.legacy17")
+    frozen = BENCH.Frozen("states.legacy17")
     model = onnx.load(frozen.path("free"))
     for tensor in model.graph.initializer:
         value = onnx.numpy_helper.to_array(tensor)
         if value.dtype == np.float32:
             moved = value * np.float32(1.01)
             tensor.CopyFrom(onnx.numpy_helper.from_array(moved, tensor.name))
-    score = bench().score(model, frozen)
+    score = BENCH.score(model, frozen)
     assert score.count("wrong") == len(frozen.sizes)
     assert not score.right

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from by_path import benchmark
 
 import onnx_fix
 from onnx_fix.errors import OnnxFixError
@@ -49,21 +46,12 @@ FROM_TWO = {
 """Sets of which two exports tell all."""
 
 
-@cache
-def bench() -> ModuleType:
-    """benchmarks/unfreeze.py, which is no part of a package."""
-    path = ROOT / "benchmarks" / "unfreeze.py"
-    spec = importlib.util.spec_from_file_location("unfreeze", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["unfreeze"] = module  # dataclasses look their own module up
-    spec.loader.exec_module(module)
-    return module
+BENCH = benchmark("unfreeze")
 
 
 def outcome(name: str, also: tuple[str, ...]) -> Any:
     """The score of what is made of the export at ``a``, or the message of a refusal."""
-    frozen = bench().Frozen(name)
+    frozen = BENCH.Frozen(name)
     try:
         fixed = onnx_fix.fix(
             frozen.path("a"),
@@ -74,7 +62,7 @@ def outcome(name: str, also: tuple[str, ...]) -> Any:
     except OnnxFixError as error:
         return str(error)
     assert all(port.type.tensor_type.shape.dim for port in fixed.model.graph.input)
-    return bench().score(fixed.model, frozen)
+    return BENCH.score(fixed.model, frozen)
 
 
 @pytest.mark.parametrize("name", SETS)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections import Counter
 from functools import cache
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from by_path import benchmark
 from onnx import ModelProto
 from onnx.backend.test.case.test_case import TestCase
 
@@ -21,26 +18,13 @@ from onnx_fix.lower import lower
 from onnx_fix.lower.table import steps, table, undecided
 from onnx_fix.raising import raise_opset
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 Case = Any
 
 
-def load(name: str) -> ModuleType:
-    """A module of the benchmarks, which are no package."""
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-judge = load("lowering_judge")
+judge = benchmark("lowering_judge")
 for part in ("models_layout", "models_math", "families", "by_hand"):
-    load(f"lowering_{part}")
-made = load("lowering_cases")
+    benchmark(f"lowering_{part}")
+made = benchmark("lowering_cases")
 
 
 @cache
@@ -101,7 +85,7 @@ def test_every_step_has_a_case() -> None:
 
 
 def test_models_written_by_hand_are_valid() -> None:
-    hand = load("lowering_by_hand")
+    hand = benchmark("lowering_by_hand")
     assert hand.BY_HAND.keys() <= set(steps())
     faults = [
         f"{step}/{name}: {judge.invalid(model)}"
@@ -114,7 +98,7 @@ def test_models_written_by_hand_are_valid() -> None:
 
 @pytest.mark.parametrize("step", sorted(made.CANNOT_BE_JUDGED))
 def test_what_cannot_be_judged_is_valid_or_refused(step: tuple[str, int]) -> None:
-    for _, model, _ in load("lowering_by_hand").by_hand(*step):
+    for _, model, _ in benchmark("lowering_by_hand").by_hand(*step):
         for opset in (17, 13, 11, 9):
             done = lower(model, opset)
             assert done.refusals or not judge.invalid(done.model)
@@ -142,7 +126,7 @@ def test_every_node_test_at_every_version(opset: int) -> None:
 
 @pytest.mark.slow
 def test_the_page_is_up_to_date() -> None:
-    page = load("lowering_table")
+    page = benchmark("lowering_table")
     assert page.PAGE.read_text(encoding="utf-8") == page.page()
 
 

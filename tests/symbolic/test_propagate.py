@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from by_path import sidecars
 
 from onnx_fix.load import load_proto
 from onnx_fix.model import Model
@@ -27,16 +25,7 @@ FIXTURES = [p for p in sorted(FOLDER.glob("*.onnx")) if p.stem not in BROKEN] + 
 )
 
 
-def _module(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # dataclasses look their own module up
-    spec.loader.exec_module(module)
-    return module
-
-
-sidecars = _module(FOLDER / "export" / "sidecar.py")
+SIDECARS = sidecars()
 
 
 def _propagated(path: Path, sidecar: Any) -> Propagation:
@@ -51,7 +40,7 @@ def _propagated(path: Path, sidecar: Any) -> Propagation:
 
 @pytest.mark.parametrize("path", FIXTURES, ids=lambda p: p.stem)
 def test_every_size_that_is_followed_is_the_one_at_run_time(path: Path) -> None:
-    sidecar = sidecars.Sidecar.of(path)
+    sidecar = SIDECARS.Sidecar.of(path)
     found = _propagated(path, sidecar)
     proto = onnx.load(path)
     names = [o for n in proto.graph.node for o in n.output if o]
@@ -66,7 +55,7 @@ def test_every_size_that_is_followed_is_the_one_at_run_time(path: Path) -> None:
     followed, expressions = 0, 0
     for which in ("a", "b"):
         sizes = {name: int(getattr(s, which)) for name, s in sidecar.dims.items()}
-        arrays = session.run(outputs, sidecars.make_feeds(sidecar, which))
+        arrays = session.run(outputs, SIDECARS.make_feeds(sidecar, which))
         for name, array in zip(outputs, arrays, strict=True):
             shape = found.shapes.get(id(known[name])) if name in known else None
             if shape is None or not isinstance(array, np.ndarray):

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
-from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import onnx
 import pytest
+from by_path import benchmark
 
 from onnx_fix.errors import UsageError
 from onnx_fix.model import Model
@@ -22,16 +19,7 @@ from onnx_fix.unfreeze.job import Request, Unfrozen, unfreeze
 ROOT = Path(__file__).parents[2]
 
 
-@cache
-def bench() -> ModuleType:
-    """benchmarks/unfreeze.py, which is no part of a package."""
-    path = ROOT / "benchmarks" / "unfreeze.py"
-    spec = importlib.util.spec_from_file_location("unfreeze", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["unfreeze"] = module
-    spec.loader.exec_module(module)
-    return module
+BENCH = benchmark("unfreeze")
 
 
 def made(frozen: Any, also: list[Path], assume: dict[str, str]) -> Unfrozen:
@@ -82,23 +70,23 @@ def answered(frozen: Any, known: dict[str, str]) -> tuple[Unfrozen, dict[str, st
 
 @pytest.mark.parametrize("name", ["shifted_windows.legacy17", "rotary_matcher.legacy17"])
 def test_answers_make_a_refused_export_dynamic(name: str) -> None:
-    frozen = bench().Frozen(name)
+    frozen = BENCH.Frozen(name)
     known = truth(frozen)
     with pytest.raises(UsageError, match="may"):
         made(frozen, [], {})
     found, assume = answered(frozen, known)
     assert assume
-    scored = bench().score(found.model, frozen)
+    scored = BENCH.score(found.model, frozen)
     assert scored.right, (assume, scored.verdicts)
 
 
 def test_an_answer_that_was_another_number() -> None:
-    frozen = bench().Frozen("rotary_matcher.legacy17")
+    frozen = BENCH.Frozen("rotary_matcher.legacy17")
     with pytest.raises(UsageError, match="that was 41 at the export, not 24"):
         made(frozen, [], {"/Constant_63_output_0[1]": "n1"})
 
 
 def test_an_answer_to_no_question() -> None:
-    frozen = bench().Frozen("rotary_matcher.legacy17")
+    frozen = BENCH.Frozen("rotary_matcher.legacy17")
     with pytest.raises(UsageError, match="no number at nothing"):
         made(frozen, [], {"nothing[0]": "n1"})
