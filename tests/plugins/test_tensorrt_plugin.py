@@ -76,6 +76,34 @@ def test_it_is_the_plugin_that_the_rewriter_writes() -> None:
     assert not plugin.takes(0, ["FP8"]) and not plugin.takes(2, ["FLOAT", "INT32", "HALF"])
 
 
+@pytest.mark.parametrize(
+    ("declared", "data", "output", "fits"),
+    [
+        ("", -1.0, -1.0, True),
+        ("", 0.5, 0.25, False),
+        ("INT8", 0.0, 0.0, True),
+        ("INT8", 0.5, -1.0, True),
+        ("INT8", 0.5, 0.25, False),
+        ("FLOAT", 0.0, 0.0, False),
+        ("FLOAT", 0.5, -1.0, False),
+        ("FLOAT", 0.5, 0.25, False),
+        ("FLOAT", 0.5, 0.5, True),
+    ],
+)
+def test_int8_only_where_no_number_changes(
+    declared: str, data: float, output: float, fits: bool
+) -> None:
+    """As in rules.h: data that the builder would quantize by itself stay floats in doubt."""
+    assert plugin.int8_fits(declared, data, output) is fits
+
+
+def test_int8_of_two_scales_is_not_run() -> None:
+    plugin.check_scales(0.5, 0.5)
+    plugin.check_scales(1.0, 0.0)
+    with pytest.raises(ValueError, match=r"different scales, 0\.5 and 0\.25"):
+        plugin.check_scales(0.5, 0.25)
+
+
 def test_importing_it_imports_neither_tensorrt_nor_onnx() -> None:
     path = python_plugins.known()[gather_elements.OP]
     script = (
@@ -227,6 +255,42 @@ def test_without_the_plain_name_it_refuses_instead_of_aborting(tmp_path: Path) -
         pytest.skip("this TensorRT-RTX has its library under the plain name")
     found = in_rtx(model_of(), tmp_path, env)
     assert "opens libtensorrt_rtx.so to add a plugin and aborts" in found["error"]
+
+
+FORMATS = """
+import importlib.util, json, sys
+import tensorrt_rtx as trt
+spec = importlib.util.spec_from_file_location("plugin", sys.argv[1])
+plugin = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(plugin)
+kind = plugin.plugin_class(trt)
+def desc(dtype, scale):
+    one = trt.DynamicPluginTensorDesc()
+    one.desc.type, one.desc.scale, one.desc.format = dtype, scale, trt.TensorFormat.LINEAR
+    return one
+found = []
+for declared, data, output in json.loads(sys.argv[2]):
+    first = kind(1)
+    if declared:
+        first.get_output_data_types([getattr(trt.DataType, declared), trt.DataType.INT32])
+    tensors = [desc(trt.int8, data), desc(trt.int32, -1), desc(trt.int8, output)]
+    second = first.clone()
+    found.append([second.supports_format_combination(k, tensors, 2) for k in range(3)])
+print(json.dumps(found))
+"""
+
+
+@needs_rtx
+def test_clones_know_what_the_network_declares() -> None:
+    cases = [["", 0, 0], ["INT8", 0, 0], ["FLOAT", 0, 0], ["FLOAT", 1, 1], ["HALF", 1, 2]]
+    module = python_plugins.known()[gather_elements.OP]
+    done = subprocess.run(
+        [sys.executable, "-c", FORMATS, str(module), json.dumps(cases)],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = [taken for _, _, taken in json.loads(done.stdout)]
+    assert found == [True, True, False, True, False]
 
 
 @needs_rtx

@@ -204,11 +204,49 @@ inline void* opaque()
 }
 
 using Supports = std::function<bool(int32_t, PluginTensorDesc const*, int32_t, int32_t)>;
+// The formats of a clone of a plugin that was asked for its output's type, with data of one type, or of
+// one that was not asked.
+using Choice = std::function<Supports(DataType const*)>;
 using Enqueue = std::function<int32_t(
     PluginTensorDesc const*, PluginTensorDesc const*, void const* const*, void* const*, cudaStream_t)>;
 
-inline void checkFormats(Supports const& supports)
+// A builder that quantizes by itself must not end at INT8 unless data and output have one scale, and
+// must not be kept from INT8 where the network itself has it.
+inline void checkInt8(Choice const& choice)
 {
+    DataType const int8 = DataType::kINT8;
+    DataType const real = DataType::kFLOAT;
+    struct Case
+    {
+        DataType const* declared;
+        float data;
+        float output;
+        bool taken;
+    };
+    Case const cases[]{{nullptr, -1.0F, -1.0F, true}, {nullptr, 0.5F, 0.5F, true}, {nullptr, 0.5F, 0.25F, false},
+        {&int8, -1.0F, -1.0F, true}, {&int8, 0.0F, 0.0F, true}, {&int8, 0.5F, 0.25F, false},
+        {&real, -1.0F, -1.0F, false}, {&real, 0.0F, 0.0F, false}, {&real, 0.5F, -1.0F, false},
+        {&real, 0.5F, 0.25F, false}, {&real, 0.5F, 0.5F, true}};
+    for (Case const& one : cases)
+    {
+        Supports const supports = choice(one.declared);
+        PluginTensorDesc descs[]{descOf(int8, {2}, one.data), descOf(DataType::kINT32, {2}),
+            descOf(int8, {2}, one.output)};
+        CHECK(supports(0, descs, 2, 1) && supports(1, descs, 2, 1));
+        CHECK(supports(2, descs, 2, 1) == one.taken);
+        // The floats stay open whatever is known of INT8.
+        for (DataType type : {DataType::kFLOAT, DataType::kHALF})
+        {
+            descs[0].type = descs[2].type = type;
+            CHECK(supports(0, descs, 2, 1) && supports(2, descs, 2, 1));
+        }
+    }
+}
+
+inline void checkFormats(Choice const& choice)
+{
+    checkInt8(choice);
+    Supports const supports = choice(nullptr);
     auto const types = allTypes();
     auto const taken = dataTypes();
     for (DataType data : types)
@@ -234,10 +272,6 @@ inline void checkFormats(Supports const& supports)
             }
         }
     }
-    PluginTensorDesc const scaled[]{descOf(DataType::kINT8, {2}, 0.5F), descOf(DataType::kINT32, {2}),
-        descOf(DataType::kINT8, {2}, 0.25F)};
-    CHECK(supports(0, scaled, 2, 1));
-    CHECK(!supports(2, scaled, 2, 1));
     CHECK(!supports(0, nullptr, 2, 1));
 }
 

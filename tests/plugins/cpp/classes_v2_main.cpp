@@ -124,8 +124,17 @@ void checkBuild()
     CHECK(logged().said("of one rank"));
     CHECK(plugin->getOutputDimensions(1, inputs, 2, builder).nbDims == -1);
     CHECK(logged().said("two inputs"));
-    checkFormats([&plugin](int32_t position, PluginTensorDesc const* descs, int32_t inputCount, int32_t outputCount) {
-        return plugin->supportsFormatCombination(position, descs, inputCount, outputCount);
+    checkFormats([](DataType const* declared) {
+        Plugin const asked = make(-1);
+        if (declared != nullptr)
+        {
+            DataType const types[]{*declared, DataType::kINT32};
+            CHECK(asked->getOutputDataType(0, types, 2) == *declared);
+        }
+        std::shared_ptr<IPluginV2DynamicExt> const cloned(asked->clone(), Destroy{});
+        return Supports([cloned](int32_t position, PluginTensorDesc const* descs, int32_t inputs, int32_t outputs) {
+            return cloned->supportsFormatCombination(position, descs, inputs, outputs);
+        });
     });
 }
 
