@@ -164,9 +164,14 @@ void checkRuntime()
 int main()
 {
 #if defined(ONNX_FIX_ON_GPU)
-    int const cases = checkOnGpu(
-        [](int32_t axis) { return enqueueOf(std::shared_ptr<IPluginV2DynamicExt>(make(axis).release(), Destroy{})); });
-    std::printf("%d gathers through GatherElementsV2::enqueue\n", cases);
+    checkAllOnGpu(
+        "GatherElementsV2",
+        [](int32_t axis) { return enqueueOf(std::shared_ptr<IPluginV2DynamicExt>(make(axis).release(), Destroy{})); },
+        [](int32_t axis) {
+            std::shared_ptr<IPluginV2DynamicExt> const engine(make(axis).release(), Destroy{});
+            return Context(
+                [engine]() { return enqueueOf(std::shared_ptr<IPluginV2DynamicExt>(engine->clone(), Destroy{})); });
+        });
 #else
     checkCreator();
     checkBuild();

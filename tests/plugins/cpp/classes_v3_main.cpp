@@ -227,8 +227,16 @@ void checkRuntime()
 int main()
 {
 #if defined(ONNX_FIX_ON_GPU)
-    int const cases = checkOnGpu([](int32_t axis) { return enqueueOf(std::shared_ptr<IPluginV3>(make(axis))); });
-    std::printf("%d gathers through GatherElementsV3::enqueue\n", cases);
+    checkAllOnGpu(
+        "GatherElementsV3", [](int32_t axis) { return enqueueOf(std::shared_ptr<IPluginV3>(make(axis))); },
+        [](int32_t axis) {
+            std::shared_ptr<IPluginV3> const engine(make(axis));
+            return Context([engine]() {
+                auto* const run
+                    = static_cast<IPluginV3OneRuntime*>(engine->getCapabilityInterface(PluginCapabilityType::kRUNTIME));
+                return enqueueOf(std::shared_ptr<IPluginV3>(run->attachToContext(nullptr)));
+            });
+        });
 #else
     checkCreator();
     checkBuild();
