@@ -185,6 +185,76 @@ def test_the_axis_of_fields() -> None:
         plugin.check_ranks(2, 2, 2)
 
 
+ON_GPU = """
+import importlib.util, json, sys, threading
+import numpy as np, torch
+spec = importlib.util.spec_from_file_location("plugin", sys.argv[1])
+plugin = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(plugin)
+plugin.FRAMEWORKS = (sys.argv[2],)
+try:
+    plugin.framework()
+except RuntimeError as error:
+    print(json.dumps({"missing": str(error)}))
+    sys.exit()
+TYPES = [np.float32, np.float16, np.int8, np.int32, np.int64, np.bool_]
+CASES = [
+    ((3, 40), (3, 70), 1), ((5, 6, 7), (2, 9, 7), -2), ((9,), (0,), 0),
+    ((300, 1000), (300, 999), 1),
+]
+def work(number, found):
+    draw = np.random.default_rng(number)
+    stream = torch.cuda.Stream()
+    for dtype in TYPES:
+        for shape, wanted, axis in CASES:
+            for kind in (np.int32, np.int64):
+                data = draw.integers(0, 2 if dtype is np.bool_ else 100, shape).astype(dtype)
+                size = shape[axis]
+                where = draw.integers(-size - 3, size + 3, wanted).astype(kind)
+                right = np.clip(np.where(where < 0, where + size, where), 0, size - 1)
+                window = [slice(n) for n in wanted]
+                window[axis] = slice(None)
+                right = np.take_along_axis(data[tuple(window)], right.astype(np.int64), axis)
+                with torch.cuda.stream(stream):
+                    given = [torch.from_numpy(data).cuda(), torch.from_numpy(where).cuda()]
+                    out = torch.zeros(wanted, dtype=given[0].dtype, device="cuda")
+                stream.synchronize()
+                tensors = [*given, out]
+                plugin.gather_on_gpu(
+                    [t.data_ptr() for t in tensors], [t.element_size() for t in tensors],
+                    [tuple(t.shape) for t in tensors], axis, stream.cuda_stream,
+                )
+                stream.synchronize()
+                found.append(bool(np.array_equal(out.cpu().numpy(), right)))
+work(0, alone := [])
+together = [[] for _ in range(8)]
+threads = [threading.Thread(target=work, args=(k, f)) for k, f in enumerate(together)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(json.dumps({"alone": alone, "together": together}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("framework", plugin.FRAMEWORKS)
+def test_it_gathers_on_a_gpu(framework: str) -> None:
+    """As enqueue does, from one thread and from eight, with indices out of range among them."""
+    if importlib.util.find_spec("torch") is None or not list(Path("/dev").glob("nvidia[0-9]*")):
+        pytest.skip("there is no NVIDIA GPU, or no torch, which puts the tensors there")
+    module = python_plugins.known()[gather_elements.OP]
+    done = subprocess.run(
+        [sys.executable, "-c", ON_GPU, str(module), framework],
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    if "missing" in found:
+        pytest.skip(found["missing"])
+    assert len(found["alone"]) == 48 and all(found["alone"])
+    assert [len(one) for one in found["together"]] == [48] * 8
+    assert all(all(one) for one in found["together"])
+
+
 # -- in TensorRT-RTX ------------------------------------------------------------------------------
 
 SCRIPT = """

@@ -369,7 +369,7 @@ def work(request: Mapping[str, Any], answers: Answers, progress: Progress) -> No
             answers.say("unsupported", what=[what])
             return
         notes.append(
-            "the engine does not run on the GPU of this machine, which it does not support"
+            "the engine is for other GPUs: TensorRT-RTX does not support that of this machine"
         )
     ok = engine is not None
     answers.say("built", ok=ok, notes=notes, messages=messages.take(), seconds=seconds)
