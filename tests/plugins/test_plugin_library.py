@@ -23,9 +23,11 @@ from onnx_fix.cli import app
 from onnx_fix.errors import UsageError
 from onnx_fix.plugin_libraries import BuiltLibrary, built_for, built_in, shipped, uses
 from onnx_fix.plugin_libraries.building import architecture
+from onnx_fix.render_plugins import render_built
 from onnx_fix.target import known_targets
 from onnx_fix_plugins import gather_elements
 
+Capture = pytest.CaptureFixture[str]
 NAME = "libonnx_fix_plugins.so"
 ALL = ("72", "75", "80", "86", "87", "89", "90", "100", "120")
 """What the plugin is for, from Xavier to Blackwell."""
@@ -124,7 +126,8 @@ def plugin_model(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("target", "flag"), [("trt-7.2", "--plugins"), ("trt-8.6", "--staticPlugins")]
+    ("target", "flag"),
+    [("trt-7.2", "--plugins"), ("trt-8.5", "--plugins"), ("trt-8.6", "--dynamicPlugins")],
 )
 def test_trtexec_takes_the_library_of_its_release(
     cache: Path, tmp_path: Path, target: str, flag: str
@@ -139,9 +142,63 @@ def test_trtexec_takes_the_library_of_its_release(
     assert result.exit_code == 0, result.output
     assert f" {flag}={library}" in result.stdout
     assert f"note: with the plugin library built for {target}, {library}" in result.stderr
-    given = CliRunner().invoke(app, [*arguments, "--plugin-library", str(note(tmp_path / "own"))])
+    own = str(note(tmp_path / "own", target=target))
+    given = CliRunner().invoke(app, [*arguments, "--plugin-library", own])
     assert f"{flag}={tmp_path / 'own' / NAME}" in given.stdout
     assert str(library) not in given.output
+
+
+def test_an_older_library_is_opened_and_not_loaded_by_the_registry(tmp_path: Path) -> None:
+    """One for 8.5 has no entry points, and trtexec 8.6 can still open it."""
+    model = plugin_model(tmp_path)
+    library = str(note(tmp_path / "own", target="trt-8.5"))
+    arguments = ["trtexec", str(model), "--target", "trt-8.6", "--profile", "N=1:4:8"]
+    result = CliRunner().invoke(app, [*arguments, "--plugin-library", library])
+    assert result.exit_code == 0 and f"--staticPlugins={library}" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("built", "target", "code"),
+    [
+        ("trt-10.14", "trt-8.6", 1),
+        ("trt-7.2", "trt-8.0", 1),
+        ("trt-10.14", "trt-11.1", 0),
+        ("trt-10.14", "trt-10.3", 0),
+        ("trt-10.14", "rtx-1.7", 0),
+    ],
+)
+def test_a_library_of_another_major_version_is_told(
+    built: str, target: str, code: int, tmp_path: Path
+) -> None:
+    model = plugin_model(tmp_path)
+    library = str(note(tmp_path / "own", target=built))
+    arguments = ["trtexec", str(model), "--target", target, "--profile", "N=1:4:8"]
+    result = CliRunner().invoke(app, [*arguments, "--plugin-library", library])
+    told = f"was built for {built}, and a TensorRT of another major version" in result.stderr
+    other = built.partition(".")[0] != target.partition(".")[0] and target != "rtx-1.7"
+    assert (result.exit_code, told) == (code, other), result.output
+
+
+@pytest.mark.parametrize(
+    ("target", "linked", "says", "silent"),
+    [
+        ("trt-7.2", "x", "loaded by trtexec --plugins=", "not linked"),
+        ("trt-8.5", "", "the program, if it is not trtexec, must have loaded", "dynamicPlugins"),
+        ("trt-8.6", "x", "loaded by trtexec --dynamicPlugins=", "not linked"),
+        ("trt-10.14", "", "a program that merely opens it must have", "--plugins="),
+        ("rtx-1.7", "x", "loaded by the plugin registry of a program", "trtexec --dynamicPlugins"),
+    ],
+)
+def test_how_a_library_is_loaded_is_told(
+    target: str, linked: str, says: str, silent: str, cache: Path, capsys: Capture
+) -> None:
+    for folder in (cache / target, cache.parent / "elsewhere"):
+        (built,) = built_in(note(folder, target=target, linked=linked).parent)
+        render_built(built)
+        out = " ".join(capsys.readouterr().out.split())
+        assert says in out and silent not in out
+        assert ("found there by onnx-fix build" in out) == (folder.parent == cache)
+        assert ("FIXED --plugin-library" in out) == (folder.parent != cache)
 
 
 # -- what is missing ------------------------------------------------------------------------------
@@ -195,6 +252,7 @@ def test_without_headers(tmp_path: Path) -> None:
     result = run("build", "--tensorrt-root", tmp_path)
     assert result.exit_code == 2
     assert "The headers of TensorRT (NvInfer.h, NvInferVersion.h) were not found" in result.stderr
+    assert "pass --tensorrt-root FOLDER" in result.stderr and "-D" not in result.stderr
 
 
 def test_headers_of_no_use(tmp_path: Path) -> None:

@@ -158,6 +158,8 @@ def _refusal(log: str) -> OnnxFixError:
     """What CMake has against the machine: the project's own message, or the end of the log."""
     found = _CMAKE_ERROR.search(log)
     text = " ".join(found.group(1).split()) if found else ""
+    # CMake's own option, to a person who never called CMake.
+    text = text.replace("-DTENSORRT_ROOT=FOLDER", "--tensorrt-root FOLDER")
     if "CMakeLists.txt" in log and text and "compiler" not in text.lower():
         return UsageError(text)
     return UsageError(f"CMake cannot configure the build:\n{_last(log)}")

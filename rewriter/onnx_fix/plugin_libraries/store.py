@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -45,6 +46,24 @@ class BuiltLibrary:
         known = asdict(self)
         return {"schema_version": SCHEMA_VERSION, **known, "path": str(self.path)}
 
+    @property
+    def major(self) -> int:
+        """The major version of the TensorRT that it is for, 0 where that is not one of TensorRT's.
+
+        TensorRT-RTX counts on its own, so its versions say nothing here.
+        """
+        return self._version[0] if self.target.startswith("trt-") else 0
+
+    @property
+    def has_entry_points(self) -> bool:
+        """Whether the plugin registry can load it, which it does since 8.6 and in TensorRT-RTX."""
+        return self.target.startswith("rtx-") or self._version >= (8, 6)
+
+    @property
+    def _version(self) -> tuple[int, int]:
+        found = re.match(r"[a-z]+-(\d+)\.(\d+)", self.target)
+        return (int(found[1]), int(found[2])) if found else (0, 0)
+
     def is_current(self, plugin: PluginSource) -> bool:
         """Whether it was built of the sources that are installed now."""
         return plugin.op in self.ops and self.digest == digest(plugin.folder)
@@ -78,6 +97,11 @@ def built_in(folder: Path) -> list[BuiltLibrary]:
     """The libraries with a note in a folder and in its folders; notes that make no sense aside."""
     notes = sorted([*folder.glob("*.so.json"), *folder.glob("*/*.so.json")])
     return [one for note in notes for one in _read(note)]
+
+
+def noted(library: Path) -> BuiltLibrary | None:
+    """What a library is for, where ``plugins build`` made it."""
+    return next(_read(_note(library)), None)
 
 
 def built_for(target: str, op: str) -> BuiltLibrary | None:

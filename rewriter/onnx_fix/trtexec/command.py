@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from onnx import ModelProto, TensorProto
 
@@ -15,13 +15,24 @@ from onnx_fix.errors import UsageError
 from onnx_fix.load import stored_tensors
 from onnx_fix.profiles import Profile
 from onnx_fix.target import Target
-from onnx_fix.target.trtexec import Flag, behaves, options, program, spans, strongly_typed_only
+from onnx_fix.target.trtexec import (
+    Flag,
+    behaves,
+    is_rtx,
+    options,
+    program,
+    spans,
+    strongly_typed_only,
+)
 from onnx_fix.target.trtexec import replaced_by as replacement
-from onnx_fix.trtexec.finding import LintFinding
+from onnx_fix.trtexec.finding import LintFinding, Severity
 from onnx_fix.trtexec.inputs import ModelInput, inputs_of
 from onnx_fix.trtexec.lint import lint_arguments
 from onnx_fix.trtexec.lint_flags import in_words
 from onnx_fix.trtexec.shape_lists import SHAPE_FLAGS, spell_list
+
+if TYPE_CHECKING:
+    from onnx_fix.plugin_libraries import BuiltLibrary
 
 PRECISIONS = ("--fp16", "--bf16", "--int8", "--fp8", "--int4", "--best")
 """Options that let kernels of less precision in, in the order that they are written."""
@@ -253,11 +264,36 @@ def _rest(
             notes.append(_lacks(name, target))
 
 
+def _of_another_major(library: BuiltLibrary, target: Target) -> Iterator[LintFinding]:
+    release, _, _ = target.release.partition(".")
+    if is_rtx(target.release) or library.major in (0, int(release)):
+        return
+    # From 10 on the entry point is the same; whether a later registry takes the class is unknown.
+    severity: Severity = "warning" if min(library.major, int(release)) >= 10 else "error"
+    yield LintFinding(
+        severity,
+        "plugin-library-of-another-release",
+        f"the plugin library {library.path} was built for {library.target}, and a TensorRT of "
+        "another major version does not register its plugin when it is opened",
+        f"onnx-fix plugins build makes one of the headers of {target.name}",
+        argument=str(library.path),
+    )
+
+
 def _plugins(
     asked: Options, known: Mapping[str, Flag], target: Target, notes: list[LintFinding]
 ) -> Iterator[str]:
+    # Later than the rest: plugin_libraries asks this package what a model needs.
+    from onnx_fix.plugin_libraries import noted
+
     flag = known.get("--staticPlugins") or known["--plugins"]
     for library in asked.plugin_libraries:
+        own = noted(library)
+        # What trtexec merely opens finds TensorRT only if it was linked with it: since 8.6 trtexec
+        # loads TensorRT without global symbols. The registry loads it in any case.
+        by_registry = own is not None and own.has_entry_points and "--dynamicPlugins" in known
+        if own is not None:
+            notes.extend(_of_another_major(own, target))
         if not library.is_file():
             notes.append(
                 LintFinding(
@@ -267,7 +303,7 @@ def _plugins(
                     argument=str(library),
                 )
             )
-        yield f"{flag.name}={library}"
+        yield f"{'--dynamicPlugins' if by_registry else flag.name}={library}"
     if asked.plugin_libraries and flag.evidence == "inferred":
         notes.append(
             LintFinding(

@@ -186,9 +186,11 @@ def _plugins(arguments: Sequence[str], model: ModelProto, target: Target) -> Ite
                 need.op,
             )
         elif not given:
-            flag = (
-                "--staticPlugins" if "--staticPlugins" in options(target.release) else "--plugins"
-            )
+            known = options(target.release)
+            ways = ["--staticPlugins", "--plugins"]
+            if need.own:
+                ways.insert(0, "--dynamicPlugins")  # linked with TensorRT or not
+            flag = next(way for way in ways if way in known)
             own = (
                 "the library of this plugin of onnx-fix"
                 if need.own
