@@ -13,7 +13,8 @@ from onnx_fix.render_explain import console, say
 
 _HEADINGS = {
     "needed": "needed, since the target lacks the op or takes it with fixed sizes alone",
-    "optional": "optional, since the target takes the op itself",
+    "optional": "optional, since the target takes the op itself (replace-gather-elements with "
+    "everywhere: true writes the plugin there, too)",
     "useless": "no use, since the parser takes no op for a plugin",
 }
 
@@ -78,7 +79,7 @@ def _runs(names: Sequence[str]) -> list[str]:
 def _loaded(built: BuiltLibrary) -> Iterator[str]:
     """How TensorRT comes to know the library."""
     if built.has_entry_points:
-        by_trtexec = f"trtexec --dynamicPlugins={built.path}, or by "
+        by_trtexec = f"trtexec --dynamicPlugins={built.path.absolute()}, or by "
         yield (
             f"loaded by {'' if built.target.startswith('rtx-') else by_trtexec}the plugin registry "
             "of a program (loadLibrary, in Python load_library)"
@@ -86,11 +87,12 @@ def _loaded(built: BuiltLibrary) -> Iterator[str]:
         if not built.linked:
             yield (
                 "not linked with TensorRT, for none was found: a program that merely opens it "
-                "must have loaded TensorRT with global symbols; --tensorrt-library names one to link with"
+                "must have loaded TensorRT with global symbols; --tensorrt-library names one to "
+                "link with"
             )
         return
     yield (
-        f"loaded by trtexec --plugins={built.path}, or by a program that opens it (dlopen, in "
+        f"loaded by trtexec --plugins={built.path.absolute()}, or by a program that opens it (dlopen, in "
         "Python ctypes.CDLL) after TensorRT"
     )
     if not built.linked:

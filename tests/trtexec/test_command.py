@@ -268,6 +268,16 @@ def test_plugin_libraries(target: str, flag: str, tmp_path: Path) -> None:
     assert found.arguments[-1] == f"{flag}={library}" and found.notes == ()
 
 
+def test_a_plugin_library_of_this_folder_is_not_searched_for_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    library = Path("libplugins.so")
+    library.touch()
+    found = made("trt-8.6", parsed(PLUGIN), plugin_libraries=(library,))
+    assert found.arguments[-1] == "--staticPlugins=./libplugins.so" and found.notes == ()
+
+
 def test_trt_7_0_takes_no_plugin_by_its_name() -> None:
     assert codes(made("trt-7.0", parsed(PLUGIN))) == ["no-plugin-by-name"]
 

@@ -303,7 +303,9 @@ def _plugins(
                     argument=str(library),
                 )
             )
-        yield f"{'--dynamicPlugins' if by_registry else flag.name}={library}"
+        # A name without a folder would be searched for in the library path.
+        named = library if len(library.parts) > 1 else f"./{library}"
+        yield f"{'--dynamicPlugins' if by_registry else flag.name}={named}"
     if asked.plugin_libraries and flag.evidence == "inferred":
         notes.append(
             LintFinding(
