@@ -14,7 +14,7 @@ from onnx_fix.render_explain import console, say
 _HEADINGS = {
     "needed": "needed, since the target lacks the op or takes it with fixed sizes alone",
     "optional": "optional, since the target takes the op itself (replace-gather-elements with "
-    "everywhere: true writes the plugin there, too)",
+    "the option everywhere writes the plugin there, too)",
     "useless": "no use, since the parser takes no op for a plugin",
 }
 
@@ -92,8 +92,8 @@ def _loaded(built: BuiltLibrary) -> Iterator[str]:
             )
         return
     yield (
-        f"loaded by trtexec --plugins={built.path.absolute()}, or by a program that opens it (dlopen, in "
-        "Python ctypes.CDLL) after TensorRT"
+        f"loaded by trtexec --plugins={built.path.absolute()}, or by a program that opens it "
+        "(dlopen, in Python ctypes.CDLL) after TensorRT"
     )
     if not built.linked:
         yield (

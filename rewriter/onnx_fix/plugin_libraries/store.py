@@ -9,14 +9,16 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from onnx import ModelProto
 
 from onnx_fix.plugin_libraries.shipped import PluginSource
 from onnx_fix.target import Target
+from onnx_fix.target.trtexec import is_rtx
 from onnx_fix.trtexec.needs import plugin_needs
 
+Fit = Literal["fits", "unknown", "foreign"]
 FOLDER_VARIABLE = "ONNX_FIX_PLUGINS"
 """Environment variable that names another folder for built libraries."""
 
@@ -46,13 +48,18 @@ class BuiltLibrary:
         known = asdict(self)
         return {"schema_version": SCHEMA_VERSION, **known, "path": str(self.path)}
 
-    @property
-    def major(self) -> int:
-        """The major version of the TensorRT that it is for, 0 where that is not one of TensorRT's.
+    def fit(self, target: Target) -> Fit:
+        """Whether a release takes it: TensorRT-RTX by its class, TensorRT by the major version.
 
-        TensorRT-RTX counts on its own, so its versions say nothing here.
+        From TensorRT 10 on libraries have one entry point and one class; whether a release takes
+        those that were built for another major version is not known.
         """
-        return self._version[0] if self.target.startswith("trt-") else 0
+        if is_rtx(target.release):
+            return "fits" if self.api == "V3" else "foreign"
+        major = int(target.release.partition(".")[0])
+        if self.target.startswith("trt-") and self._version[0] == major:
+            return "fits"
+        return "unknown" if self.api == "V3" and major >= 10 else "foreign"
 
     @property
     def has_entry_points(self) -> bool:

@@ -18,14 +18,13 @@ from onnx_fix.target import Target
 from onnx_fix.target.trtexec import (
     Flag,
     behaves,
-    is_rtx,
     options,
     program,
     spans,
     strongly_typed_only,
 )
 from onnx_fix.target.trtexec import replaced_by as replacement
-from onnx_fix.trtexec.finding import LintFinding, Severity
+from onnx_fix.trtexec.finding import LintFinding
 from onnx_fix.trtexec.inputs import ModelInput, inputs_of
 from onnx_fix.trtexec.lint import lint_arguments
 from onnx_fix.trtexec.lint_flags import in_words
@@ -264,18 +263,17 @@ def _rest(
             notes.append(_lacks(name, target))
 
 
-def _of_another_major(library: BuiltLibrary, target: Target) -> Iterator[LintFinding]:
-    release, _, _ = target.release.partition(".")
-    if is_rtx(target.release) or library.major in (0, int(release)):
+def _of_another_release(library: BuiltLibrary, target: Target) -> Iterator[LintFinding]:
+    fit = library.fit(target)
+    if fit == "fits":
         return
-    # From 10 on the entry point is the same; whether a later registry takes the class is unknown.
-    severity: Severity = "warning" if min(library.major, int(release)) >= 10 else "error"
+    foreign = fit == "foreign"
     yield LintFinding(
-        severity,
+        "error" if foreign else "warning",
         "plugin-library-of-another-release",
-        f"the plugin library {library.path} was built for {library.target}, and a TensorRT of "
-        "another major version does not register its plugin when it is opened",
-        f"onnx-fix plugins build makes one of the headers of {target.name}",
+        f"the plugin library {library.path} was built for {library.target}, and "
+        + (f"{target.name} does not take it" if foreign else f"{target.name} may not take it"),
+        f"onnx-fix plugins build compiles it with the headers of {target.name}",
         argument=str(library.path),
     )
 
@@ -293,7 +291,7 @@ def _plugins(
         # loads TensorRT without global symbols. The registry loads it in any case.
         by_registry = own is not None and own.has_entry_points and "--dynamicPlugins" in known
         if own is not None:
-            notes.extend(_of_another_major(own, target))
+            notes.extend(_of_another_release(own, target))
         if not library.is_file():
             notes.append(
                 LintFinding(
