@@ -201,6 +201,30 @@ def test_nothing_stands_in_for_a_library_of_another_release(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
+    ("built", "linked", "flag", "mend"),
+    [
+        ("trt-8.6", "", "--staticPlugins", "write --dynamicPlugins="),
+        ("trt-8.6", "", "--plugins", "write --dynamicPlugins="),
+        ("trt-8.5", "", "--staticPlugins", "with the headers of trt-8.6"),
+        ("trt-8.6", "", "--dynamicPlugins", ""),
+        ("trt-8.6", "x", "--staticPlugins", ""),
+    ],
+)
+def test_a_pasted_command_loads_what_is_not_linked_by_the_registry(
+    built: str, linked: str, flag: str, mend: str, tmp_path: Path
+) -> None:
+    model = plugin_model(tmp_path)
+    library = note(tmp_path / "own", target=built, linked=linked)
+    shapes = " ".join(f"--{k}Shapes=x:4x5,i:4x3" for k in ("min", "opt", "max"))
+    pasted = f"trtexec --onnx={model} --saveEngine=m.engine {shapes} {flag}={library}"
+    arguments = ["trtexec", str(model), "--target", "trt-8.6", "--lint", pasted]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == bool(mend), result.output
+    assert ("is not linked with TensorRT" in result.output) == bool(mend)
+    assert mend in result.output
+
+
+@pytest.mark.parametrize(
     ("target", "linked", "says", "silent"),
     [
         ("trt-7.2", "x", "loaded by trtexec --plugins=", "not linked"),
@@ -292,8 +316,16 @@ def test_headers_of_no_use(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("macros", "api", "says"),
     [
-        ("NV_TENSORRT_MAJOR 8", "V3", "trt-8.2 has no IPluginV3"),
-        ("NV_TENSORRT_MAJOR 11", "V2", "trt-11.2 registers no IPluginV2 any more"),
+        (
+            "NV_TENSORRT_MAJOR 8",
+            "V3",
+            "trt-8.2 has no IPluginV3, which came with 10.0; pass --api V2",
+        ),
+        (
+            "NV_TENSORRT_MAJOR 11",
+            "V2",
+            "trt-11.2 registers no IPluginV2 any more; pass --api V3",
+        ),
         ("TRT_MAJOR_RTX 1\n#define NV_TENSORRT_MAJOR TRT_MAJOR_RTX", "V2", "rtx-1.2 registers no"),
     ],
 )
@@ -318,11 +350,23 @@ def test_a_compiler_that_fails(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_gpu_that_the_toolkit_does_not_know(tmp_path: Path) -> None:
+    nvcc()
+    (tmp_path / "NvInfer.h").touch()
+    text = "#define NV_TENSORRT_MAJOR 8\n#define NV_TENSORRT_MINOR 6\n"
+    (tmp_path / "NvInferVersion.h").write_text(text)
+    result = run("build", "--tensorrt-root", tmp_path, "--arch", "8.6,10")
+    assert result.exit_code == 2
+    assert "--arch 10: " in result.stderr and "compiles for no such GPU" in result.stderr
+    assert "--list-gpu-arch" in result.stderr
+
+
 def test_wrong_options(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
     for options, says in (
         (("--arch", "ampere"), "--arch ampere: write a compute capability"),
+        (("--arch", "8.6,x"), "--arch x: write a compute capability"),
         (("--api", "V4"), "--api V4: choose V2 or V3"),
         (("--tensorrt-root", tmp_path / "none"), "there is no such folder"),
         (("--tensorrt-library", tmp_path / "none"), "there is no such file"),

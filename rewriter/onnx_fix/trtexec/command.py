@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from onnx import ModelProto, TensorProto
 
@@ -26,12 +26,9 @@ from onnx_fix.target.trtexec import (
 from onnx_fix.target.trtexec import replaced_by as replacement
 from onnx_fix.trtexec.finding import LintFinding
 from onnx_fix.trtexec.inputs import ModelInput, inputs_of
-from onnx_fix.trtexec.lint import lint_arguments
+from onnx_fix.trtexec.lint import BY_REGISTRY, lint_arguments
 from onnx_fix.trtexec.lint_flags import in_words
 from onnx_fix.trtexec.shape_lists import SHAPE_FLAGS, spell_list
-
-if TYPE_CHECKING:
-    from onnx_fix.plugin_libraries import BuiltLibrary
 
 PRECISIONS = ("--fp16", "--bf16", "--int8", "--fp8", "--int4", "--best")
 """Options that let kernels of less precision in, in the order that they are written."""
@@ -263,21 +260,6 @@ def _rest(
             notes.append(_lacks(name, target))
 
 
-def _of_another_release(library: BuiltLibrary, target: Target) -> Iterator[LintFinding]:
-    fit = library.fit(target)
-    if fit == "fits":
-        return
-    foreign = fit == "foreign"
-    yield LintFinding(
-        "error" if foreign else "warning",
-        "plugin-library-of-another-release",
-        f"the plugin library {library.path} was built for {library.target}, and "
-        + (f"{target.name} does not take it" if foreign else f"{target.name} may not take it"),
-        f"onnx-fix plugins build compiles it with the headers of {target.name}",
-        argument=str(library.path),
-    )
-
-
 def _plugins(
     asked: Options, known: Mapping[str, Flag], target: Target, notes: list[LintFinding]
 ) -> Iterator[str]:
@@ -289,9 +271,7 @@ def _plugins(
         own = noted(library)
         # What trtexec merely opens finds TensorRT only if it was linked with it: since 8.6 trtexec
         # loads TensorRT without global symbols. The registry loads it in any case.
-        by_registry = own is not None and own.has_entry_points and "--dynamicPlugins" in known
-        if own is not None:
-            notes.extend(_of_another_release(own, target))
+        by_registry = own is not None and own.has_entry_points and BY_REGISTRY in known
         if not library.is_file():
             notes.append(
                 LintFinding(
@@ -303,7 +283,7 @@ def _plugins(
             )
         # A name without a folder would be searched for in the library path.
         named = library if len(library.parts) > 1 else f"./{library}"
-        yield f"{'--dynamicPlugins' if by_registry else flag.name}={named}"
+        yield f"{BY_REGISTRY if by_registry else flag.name}={named}"
     if asked.plugin_libraries and flag.evidence == "inferred":
         notes.append(
             LintFinding(
