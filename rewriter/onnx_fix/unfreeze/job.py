@@ -29,9 +29,6 @@ from onnx_fix.unfreeze.repair import Repair
 from onnx_fix.unfreeze.tables import Recipe, Unknown
 from onnx_fix.weights import read_tensor
 
-Range = tuple[int, int, int]
-"""Smallest, usual and largest size of a symbol."""
-
 MOST_SHOWN = 12
 """Questions and obstacles that a message lists."""
 
@@ -150,14 +147,6 @@ def check_freed(results: Iterable[PassResult]) -> None:
             "the sizes that the model holds cannot be made dynamic, so nothing is written:\n"
             + listed(reasons)
         )
-
-
-def with_held(
-    ranges: Sequence[Mapping[str, Range]], held: Mapping[str, int]
-) -> Sequence[Mapping[str, Range]]:
-    """Ranges of symbols where some have one size only."""
-    one = {name: (number, number, number) for name, number in held.items()}
-    return [{**each, **one} for each in ranges or ({},)] if one else ranges
 
 
 def _mendable(found: Frozen) -> tuple[Analysis, dict[tuple[int, int], Recipe]]:
