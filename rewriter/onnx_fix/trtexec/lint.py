@@ -8,6 +8,7 @@ from pathlib import Path
 
 from onnx import ModelProto
 
+from onnx_fix.functions import all_nodes
 from onnx_fix.target import Target
 from onnx_fix.target.data import Release, read
 from onnx_fix.target.trtexec import behaves, is_rtx, options, program
@@ -15,7 +16,7 @@ from onnx_fix.trtexec.finding import LintFinding
 from onnx_fix.trtexec.inputs import ModelInput, inputs_of
 from onnx_fix.trtexec.lint_flags import lint_flags
 from onnx_fix.trtexec.lint_shapes import lint_shapes
-from onnx_fix.trtexec.needs import nodes_of, plugin_needs, weight_files
+from onnx_fix.trtexec.needs import plugin_needs, weight_files
 from onnx_fix.trtexec.pasted import VARIABLE, read_pasted
 from onnx_fix.trtexec.shape_lists import SHAPE_FLAGS
 
@@ -150,7 +151,7 @@ def _quantized(
         asked
         and "--calib" not in names
         and behaves(target.release, "int8_scales_made_up")
-        and not any(node.op_type in _SCALED for node in nodes_of(model))
+        and not any(node.op_type in _SCALED for node in all_nodes(model))
     ):
         yield LintFinding(
             "warning",
