@@ -13,7 +13,7 @@ from onnx_fix.target import Target
 from onnx_fix.target.data import Release, read
 from onnx_fix.target.trtexec import behaves, is_rtx, options, program
 from onnx_fix.trtexec.finding import LintFinding
-from onnx_fix.trtexec.inputs import ModelInput, inputs_of
+from onnx_fix.trtexec.inputs import inputs_of
 from onnx_fix.trtexec.lint_flags import lint_flags
 from onnx_fix.trtexec.lint_shapes import lint_shapes
 from onnx_fix.trtexec.needs import plugin_needs, weight_files
@@ -84,7 +84,7 @@ def lint_arguments(
     found = [
         *lint_flags(arguments, target),
         *_file(arguments, path),
-        *_batch(arguments, inputs, target),
+        *_batch(arguments, target),
         *_quantized(arguments, model, target),
         *lint_shapes(arguments, inputs, target.release, _no_inputs(model)),
         *_plugins(arguments, model, target),
@@ -116,9 +116,7 @@ def _file(arguments: Sequence[str], path: Path) -> Iterator[LintFinding]:
             )
 
 
-def _batch(
-    arguments: Sequence[str], inputs: dict[str, ModelInput], target: Target
-) -> Iterator[LintFinding]:
+def _batch(arguments: Sequence[str], target: Target) -> Iterator[LintFinding]:
     names = {argument.partition("=")[0] for argument in arguments}
     if (
         behaves(target.release, "onnx_wants_explicit_batch")

@@ -19,7 +19,6 @@ class Decide:
     propagation: Propagation
     at: Sequence[Mapping[str, int]]
     constants: bool
-    allowed: Mapping[str, tuple[int, int]]
     _there: set[Size] = field(default_factory=set)
     """The sizes of tensors."""
     _hasty: set[Hints] = field(default_factory=set)
@@ -54,9 +53,9 @@ class Decide:
         words, open_ = self._words(), self._open_numbers()
         if not patient:
             self._hasty, self._sums = self._sums, set()
-        for name, place in self._undecided():
+        for name, _ in self._undecided():
             known = name in self._solver.known
-            if not known and self._by_value(name, place, words, open_):
+            if not known and self._by_value(name, words, open_):
                 busy = True
                 made = self._solver.now(size(name))
                 if not patient or (made.number is None and made not in self._there):
@@ -125,7 +124,6 @@ class Decide:
     def _by_value(
         self,
         name: str,
-        place: Place,
         words: Mapping[Hints, list[Size]],
         open_: frozenset[Hints] = frozenset(),
     ) -> bool:
@@ -159,8 +157,8 @@ class Decide:
             *(p for p in parts if not any(p.symbols <= w.symbols for w in there)),
         ]
         if not fitting:
-            preferred += learn(values, self.at, allowed=self.allowed).candidates
-        learned = learn(values, self.at, preferred=preferred, allowed=self.allowed)
+            preferred += learn(values, self.at).candidates
+        learned = learn(values, self.at, preferred=preferred)
         if learned.size is None or (numbers in self._hasty and learned.size not in self._there):
             return False
         self._solver.decide(name, learned.size, f"its numbers in {len(numbers)} exports")

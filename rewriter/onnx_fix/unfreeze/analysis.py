@@ -108,7 +108,6 @@ def analyse(
     others: Mapping[tuple[int, int | str], Sequence[NDArray[np.generic]]] | None = None,
     assume: Mapping[str, Size] | None = None,
     constants: bool = False,
-    allowed: Mapping[str, tuple[int, int]] | None = None,
     free: bool = False,
 ) -> Analysis:
     """Follow the sizes of a model whose input dims ``dynamic`` become symbols.
@@ -122,7 +121,6 @@ def analyse(
         assume: What numbers are, by place (``tensor[element]``).
         constants: Whether a number that nothing ties to a dim is taken for a constant, though a
             dim was the same number.
-        allowed: The range of each symbol.
         free: Whether the model declares these symbols itself: two of them that meet are a
             restriction of it, and so is a size that it holds to a number.
     """
@@ -135,7 +133,7 @@ def analyse(
         assumed=dict(assume or {}),
     )
     propagation.run()
-    finish = _Finish(propagation, at, constants, dict(allowed or {}), free=free)
+    finish = _Finish(propagation, at, constants, free=free)
     finish.run()
     return finish.result()
 
