@@ -15,7 +15,7 @@ from onnx_fix.symbolic.propagate import Propagation
 from onnx_fix.symbolic.size import Size, size
 from onnx_fix.symbolic.solver import Equation, Hints, Solver
 from onnx_fix.symbolic.step import Shape, Values
-from onnx_fix.unfreeze._decide import Decide
+from onnx_fix.unfreeze._decide import Decide, Words
 from onnx_fix.unfreeze.learn import learn
 from onnx_fix.unfreeze.suspects import suspects
 from onnx_fix.unfreeze.tables import Recipe
@@ -151,7 +151,7 @@ class _Finish(Decide):
         words = self._words()
         found = Analysis(self.propagation, sizes=tuple(w for same in words.values() for w in same))
         found.fixed = self._fixed()
-        self._questions(found)
+        self._questions(found, words)
         self._demands(found)
         self._lengths(found)
         self._places(found)
@@ -169,8 +169,7 @@ class _Finish(Decide):
         numbers = {self._solver.now(d).number for d in seen}
         return frozenset(n for n in numbers if n is not None)
 
-    def _questions(self, found: Analysis) -> None:
-        words = self._words()
+    def _questions(self, found: Analysis, words: Words) -> None:
         groups: dict[tuple[str, Hints], list[tuple[str, str]]] = {}
         for name, place in self._undecided():
             if place.node is None:
@@ -248,8 +247,9 @@ class _Finish(Decide):
     def _pads(self, found: Analysis) -> None:
         """Ask of a Pad that adds nothing: who writes one, unless it makes some sizes round?"""
         propagation = self.propagation
+        pads = {id(node): node for node in propagation.nodes_of("Pad")}
         for (key, index), values in propagation.reads.items():
-            node = next((n for n in propagation.nodes_of("Pad") if id(n) == key), None)
+            node = pads.get(key)
             if node is None or index != 1 or values is None or any(v != 0 for v in values):
                 continue
             tensor = str(node.inputs[index].name)
