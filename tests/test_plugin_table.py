@@ -73,7 +73,7 @@ def test_a_pipeline_with_a_table_reads_back() -> None:
         ("  - plugin: BlendTRT\n", 3, "op and inputs are wanted, or use"),
         ("  - {use: mmdeploy, plugin: X}\n", 3, "beside use there may only be targets"),
         ("  - use: stock\n  - use: nothing\n", 4, "no shipped entries called 'nothing'"),
-        ("  - use: EfficientNMS_TRT\n", 3, "4096 best scores"),
+        ("  - use: EfficientNMS_ONNX_TRT\n", 3, "parsers of 8.0 to 8.4"),
     ],
 )
 def test_faults_are_named_with_their_line(text: str, line: int, said: str) -> None:

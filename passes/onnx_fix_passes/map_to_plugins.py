@@ -87,8 +87,8 @@ class MapToPlugins(Pass):
         count = len([t for t in node.inputs if t.name])
         # Entries of one op differ in what is optional; those of another count say least.
         for entry in sorted(known, key=lambda e: len(e.inputs) != count):
-            known = entry.is_standard or node.op in scope.target.plugins
-            if known and not (entry.everywhere or scope.refused(node)):
+            taken = entry.is_standard or node.op in scope.target.plugins
+            if taken and not (entry.everywhere or scope.refused(node)):
                 continue
             try:
                 return self._rewrite(scope, node, entry)
@@ -103,6 +103,8 @@ class MapToPlugins(Pass):
                 f"its attribute {refs[0]} is a parameter of the enclosing function; inline it first"
             )
         inputs = _inputs(scope, node, entry)
+        if not entry.replaces:
+            raise NoCounterpart("the table says what it computes, for verification alone")
         if len(node.outputs) > len(entry.outputs):
             raise NoCounterpart(
                 f"it has {len(node.outputs)} outputs, the table {len(entry.outputs)}"

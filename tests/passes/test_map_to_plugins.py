@@ -422,6 +422,17 @@ def test_what_the_target_takes_stays() -> None:
     assert skip_reasons(stock, model, target="trt-8.6") == []
 
 
+def test_an_entry_for_verification_alone_replaces_nothing() -> None:
+    model = model_of(
+        "g (float[1,4,4] b, float[1,4,2] s) => (int32[1,1] n) { n, d, p, c = TRT.EfficientNMS_TRT"
+        "<score_threshold = 0.2, iou_threshold = 0.5, max_output_boxes = 4>(b, s) }"
+    )
+    stock = MapToPlugins(table=(PluginEntry(use="stock"),))
+    assert skip_reasons(stock, model, target="trt-8.6") == []
+    (why,) = skip_reasons(stock, model, target="rtx-1.7")
+    assert why == "the table says what it computes, for verification alone"
+
+
 # -- a table of the user --------------------------------------------------------------------------
 
 BLEND = """
