@@ -40,6 +40,7 @@ class ReplaceEfficientNms(Pass):
     stage: ClassVar[Stage] = Stage.EXPAND
     mends: ClassVar[tuple[Mends, ...]] = (
         Mends("no_importer", OP, f"an image has {FEWEST} scores at most, and sizes are known"),
+        Mends("ignored_attribute", OP, f"an image has {FEWEST} scores at most"),
     )
 
     candidates: Annotated[int, Field(ge=1)] | None = None
