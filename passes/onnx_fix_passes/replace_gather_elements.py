@@ -152,7 +152,8 @@ def _by_plugin(scope: Scope, node: gs.Node) -> Rewrite | Skip:
         return _by_gather(scope, node, note=f"plain Gather, since {plugin.OP} {why}")
     e = Emitter(scope)
     result = e(plugin.OP, *node.inputs, domain=plugin.DOMAIN, **attrs)
-    return e.rewrite(node, result, note=f"needs the plugin {plugin.OP} of onnx-fix")
+    note = f"needs the plugin {plugin.OP}: onnx-fix plugins build compiles its library"
+    return e.rewrite(node, result, note=note)
 
 
 # -- rule 3 ---------------------------------------------------------------------------------------

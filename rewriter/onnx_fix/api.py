@@ -205,7 +205,7 @@ def fix(
     _check_names(fixed, max_count or {})
     frozen = job.frozen()
     before = blockers(fixed)
-    whole = _in_the_way(fixed, path)
+    whole = _of_the_model(fixed, path)
     progress("rewriting")
     checks = settings.verify
     compares = (verify and checks.enabled) or checks.each == "numbers"
@@ -223,7 +223,7 @@ def fix(
     report.after = before if unchanged else blockers(fixed)
     # A rewrite makes no model worse as a whole, so only what was found before is looked for again.
     stale = bool(whole) and not unchanged
-    report.whole = _in_the_way(Model(after, job.base_dir, chosen), path) if stale else whole
+    report.whole = _of_the_model(Model(after, job.base_dir, chosen), path) if stale else whole
     if unchanged:
         report.verification_note = "nothing was changed, so there is nothing to compare"
     elif not (verify and checks.enabled):
@@ -255,11 +255,13 @@ def _check_names(model: Model, max_count: Mapping[str, int]) -> None:
             )
 
 
-def _in_the_way(model: Model, path: Path | None) -> list[CheckFinding]:
-    """What the checks of the model as a whole find that keeps an engine from being built."""
+def _of_the_model(model: Model, path: Path | None) -> list[CheckFinding]:
+    """What the checks of the model as a whole find that a build, or another size, fails for."""
     from onnx_fix.check import CheckContext, model_findings
+    from onnx_fix.check.model_checks.frozen_dims import FrozenDims
 
-    return [f for f in model_findings(CheckContext(model, path)) if f.blocks]
+    found = model_findings(CheckContext(model, path))
+    return [f for f in found if f.blocks or f.code is FrozenDims.code]
 
 
 def _used(settings: Pipeline, report: Report) -> Pipeline:

@@ -6,6 +6,7 @@ import inspect
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import MISSING, Field, fields
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -127,16 +128,29 @@ def _left(console: Console, report: Report, verbose: int) -> None:
         render_blockers(console, report.refused, verbose)
         if not any(b.scope for b in report.refused):
             console.print("      onnx-fix split cuts the model there and lets the host run them")
-    elif not report.doubtful and not report.whole:
+    elif not report.doubtful and not any(f.blocks for f in report.whole):
         console.print(f"nothing is left that {target} is known to refuse")
-    for finding in report.whole:
-        console.print(f"[bold]{finding.code.code} {finding.code.name}:[/] {escape(finding.why)}")
-        console.print(f"      mend: {escape(finding.mend)}")
+    _whole(console, report, verbose)
     if report.doubtful:
         count = len(report.doubtful)
         which = "1 node" if count == 1 else f"{count} nodes"
         console.print(f"{which} of which nobody can say whether {target} takes it:")
         render_blockers(console, report.doubtful, verbose)
+
+
+def _whole(console: Console, report: Report, verbose: int) -> None:
+    """Print what is left of the model as a whole, a mend once for all that it mends."""
+    for _, group in groupby(report.whole, key=lambda f: (f.code.code, f.mend)):
+        found = list(group)
+        shown = found if verbose else found[:_SHOWN]
+        for f in shown:
+            where = f"{f.op} {f.node}: " if f.node else ""
+            console.print(
+                f"[bold]{f.severity.value} {f.code.code} {f.code.name}:[/] {escape(where + f.why)}"
+            )
+        if len(found) > len(shown):
+            console.print(f"      and {len(found) - len(shown)} more")
+        console.print(f"      mend: {escape(found[0].mend)}")
 
 
 def render_blockers(console: Console, found: list[Blocker], verbose: int) -> None:

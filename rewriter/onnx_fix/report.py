@@ -82,7 +82,7 @@ class Report:
     before: list[Blocker] = field(default_factory=list)
     after: list[Blocker] = field(default_factory=list)
     whole: list[CheckFinding] = field(default_factory=list)
-    """What is left of the model as a whole that stands in the way of a build."""
+    """What is left of the model as a whole that a build fails for, or a size that it declares."""
     verification: Verification | None = None
     verification_note: str = ""
     trials: Verification | None = None
@@ -114,7 +114,7 @@ class Report:
     def ok(self) -> bool:
         """Whether nothing is left that the target surely refuses, and no numbers differ."""
         compared = self.verification is None or self.verification.status != "differs"
-        return not self.refused and not self.whole and compared
+        return not self.refused and not any(f.blocks for f in self.whole) and compared
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON-able data. Keys are only ever added within a schema version."""
@@ -142,7 +142,14 @@ class Report:
             "refused_before": [_blocker(b) for b in self.before],
             "refused_after": [_blocker(b) for b in self.after],
             "left_of_the_model": [
-                {"code": f.code.code, "name": f.code.name, "why": f.why, "mend": f.mend}
+                {
+                    "code": f.code.code,
+                    "name": f.code.name,
+                    "node": f.node,
+                    "blocks": f.blocks,
+                    "why": f.why,
+                    "mend": f.mend,
+                }
                 for f in self.whole
             ],
             "verification": None if self.verification is None else self.verification.to_dict(),

@@ -187,7 +187,7 @@ def test_a_dim_without_a_range_is_said() -> None:
     model = model_of(DYNAMIC)
     said = ask(model, build=True)
     assert said.status == "parsed"
-    assert said.lacking == ("the range of axis 0 of 'x', called 'N'",)
+    assert said.lacking == ("the range of N",)
     assert ("OF910", "unknown", "", "") in outline(merged(model, said))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import onnx
@@ -49,7 +50,14 @@ def test_by_the_command_line(tmp_path: Path) -> None:
     run = CliRunner().invoke
     said = run(app, ["check", str(model), "--target", "rtx-1.7", "--select", "OF804", "--run"])
     assert "OF804 frozen-dim" in said.output and "fails at T = 24, T = 36" in said.output
+    report = tmp_path / "report.json"
+    usual = [str(model), "-o", str(tmp_path / "held.onnx"), "--target", "rtx-1.7"]
+    unasked = run(app, [*usual, "--report", str(report)])
+    assert unasked.exit_code == 0, unasked.output
+    assert "warning OF804 frozen-dim" in unasked.output and "--unfreeze" in unasked.output
+    (told, *_) = json.loads(report.read_text())["left_of_the_model"]
+    assert told["code"] == "OF804" and told["node"] and not told["blocks"]
     made = run(app, [str(model), "-o", str(fixed), "--target", "rtx-1.7", "--unfreeze"])
-    assert made.exit_code == 0, made.output
+    assert made.exit_code == 0 and "OF804" not in made.output, made.output
     left = run(app, ["check", str(fixed), "--target", "rtx-1.7", "--select", "OF804"])
     assert "OF804" not in left.output

@@ -67,6 +67,7 @@ def test_a_profile_that_cannot_work(tmp_path: Path) -> None:
     [
         ((), "no range is given for B (of x), N (of x, w)"),
         (("-p", "B=1"), "no range is given for N"),
+        (("-p", "B=1", "-p", "N=4:8:16"), "one with all of these is\n  B=1,N=4:8:16"),
         (("-p", "B=1,N=4:2:1"), "min <= opt <= max"),
         (("-p", "B=1,n=4"), "did you mean N?"),
         (("-p", "nowhere.yaml"), "no such file"),

@@ -56,8 +56,11 @@ def profile_of(
         for axis, size in enumerate(shape):
             given = known[axis] if size == -1 else [size] * 3
             if not isinstance(given, list):
-                called = f", called '{given}'" if isinstance(given, str) else ", which has no name"
-                lacking.append(f"the range of axis {axis} of '{tensor.name}'{called}")
+                where = f"axis {axis} of '{tensor.name}'"
+                named = isinstance(given, str)
+                lacking.append(
+                    f"the range of {given}" if named else f"the range of {where}, which has no name"
+                )
                 given = [1, 1, 1]
             sizes.append(given)
         low, usual, high = ([sizes[axis][k] for axis in range(len(shape))] for k in range(3))
@@ -70,7 +73,7 @@ def build(trt: Any, builder: Any, network: Any, request: Mapping[str, Any]) -> d
     """Build an engine and throw it away; how it went."""
     profile, lacking = profile_of(builder, network, request["ranges"])
     if lacking:
-        return {"built": None, "lacking": lacking[:MESSAGE_LIMIT]}
+        return {"built": None, "lacking": list(dict.fromkeys(lacking))[:MESSAGE_LIMIT]}
     config = builder.create_builder_config()
     notes = []
     if hasattr(trt, "ComputeCapability") and hasattr(config, "set_compute_capability"):

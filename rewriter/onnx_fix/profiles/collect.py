@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 from onnx import ModelProto
 
+from onnx_fix.errors import UsageError
 from onnx_fix.pipeline import Pipeline
 from onnx_fix.profiles.asked import Asked, Form
 from onnx_fix.profiles.grammar import parse_profiles
@@ -56,8 +57,20 @@ def collect(
         count = len(seen.samples)
         notes = (f"{inputs}: {count} sample{'s'[: count != 1]}", *seen.notes)
         asked = tuple(tuple(fill_in(model, one, seen.asked)) for one in asked)
-    found = tuple(profile_from(model, one) for one in asked)
+    try:
+        found = tuple(profile_from(model, one) for one in asked)
+    except UsageError as error:
+        raise UsageError(f"{error}{_one_in_parts(asked)}") from error
     return Collected(tuple(dict.fromkeys(found)), notes)
+
+
+def _one_in_parts(asked: Sequence[Sequence[Asked]]) -> str:
+    """What to write instead of profiles that have no name in common, and must be parts of one."""
+    names = [one.name for profile in asked for one in profile]
+    if len(asked) < 2 or len(set(names)) < len(names):
+        return ""
+    whole = ",".join(f"{one.name}={one}" for profile in asked for one in profile)
+    return f"\neach profile has the ranges of all inputs; one with all of these is\n  {whole}"
 
 
 def asked_by(model: ModelProto, profile: Profile) -> tuple[Asked, ...]:

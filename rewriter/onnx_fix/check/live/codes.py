@@ -91,8 +91,8 @@ NOT_TRIED = Code(
     "an engine was to be built, and the profile is not complete",
     "The builder needs the smallest, usual and largest size of each dynamic axis of the inputs, "
     "and the values of inputs that decide shapes. Without them no engine was tried.",
-    "Give the range of each symbolic dim; give axes a name at export (dynamic_axes, "
-    "dynamic_shapes); make inputs that decide shapes constants.",
+    "Give the range of each symbolic dim (`--dims N=MIN:OPT:MAX`); give axes a name at export "
+    "(dynamic_axes, dynamic_shapes); make inputs that decide shapes constants.",
 )
 PYTHON_PLUGIN = Code(
     "OF911",

@@ -94,9 +94,9 @@ def _warnings(result: LiveResult) -> Iterator[CheckFinding]:
         worst |= {"ERROR", "INTERNAL_ERROR"}
     shown = [m for m in result.messages if m.severity in worst and not _NOISE.search(m.text)]
     for message in shown[:WARNINGS_SHOWN]:
-        times = f", {message.count} times" if message.count > 1 else ""
-        why = f"{result.parser.label} logs this{times}"
+        times = f" {message.count} times" if message.count > 1 else ""
         text = telling(message.text)
+        why = f"{result.parser.label} logs{times}: {text}"
         yield _finding(codes.WARNED, Severity.WARNING, why, result, message.place, text)
     if len(shown) > WARNINGS_SHOWN:
         why = f"{result.parser.label} logs {len(shown) - WARNINGS_SHOWN} more different warnings"
