@@ -194,7 +194,7 @@ def with_bodies(model: onnx.ModelProto, bodies: Sequence[PluginBody]) -> onnx.Mo
 def _with_own(model: onnx.ModelProto, bodies: Sequence[NodeBody]) -> onnx.ModelProto:
     """Give the nodes that a table knows functions for their very attributes."""
     present = {(body.domain, body.name) for body in model.functions}
-    named = {name for b in bodies for name in (b.entry.plugin, b.entry.op_type)}
+    named = {name for b in bodies for name in (b.entry.plugin, *(op for _, op in b.entry.keys))}
 
     def body_of(node: onnx.NodeProto) -> onnx.FunctionProto | None:
         if node.op_type not in named or (node.domain, node.op_type) in present:
