@@ -59,7 +59,8 @@ def test_gathers_on_a_gpu(api: int, tmp_path: Path) -> None:
 
 def compile_for_gpu(release: str, api: int, folder: Path) -> Path:
     program = folder / f"gpu_v{api}"
-    names = [f"plugin_v{api}.cpp", "logging.cpp", "registration.cpp", "gather_elements.cu"]
+    names = [f"plugin_v{api}.cpp", "logging.cpp", "registration.cpp"]
+    names += sorted(path.name for path in SOURCES.glob("gather_elements*.cu"))
     done = subprocess.run(
         [nvcc(), "-std=c++17", "-O2", "-arch=sm_90", "-DONNX_FIX_ON_GPU",
          *(["-DONNX_FIX_PLUGIN_V2"] if api == 2 else []), f"-I{SOURCES}", f"-I{CPP}",
