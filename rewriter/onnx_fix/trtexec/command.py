@@ -13,6 +13,7 @@ from onnx import ModelProto, TensorProto
 
 from onnx_fix.errors import UsageError
 from onnx_fix.load import stored_tensors
+from onnx_fix.plugin_libraries import noted
 from onnx_fix.profiles import Profile
 from onnx_fix.target import Target
 from onnx_fix.target.trtexec import (
@@ -263,9 +264,6 @@ def _rest(
 def _plugins(
     asked: Options, known: Mapping[str, Flag], target: Target, notes: list[LintFinding]
 ) -> Iterator[str]:
-    # Later than the rest: plugin_libraries asks this package what a model needs.
-    from onnx_fix.plugin_libraries import noted
-
     flag = known.get("--staticPlugins") or known["--plugins"]
     for library in asked.plugin_libraries:
         own = noted(library)

@@ -9,6 +9,7 @@ from pathlib import Path
 from onnx import ModelProto
 
 from onnx_fix.functions import all_nodes
+from onnx_fix.plugin_libraries import noted
 from onnx_fix.target import Target
 from onnx_fix.target.data import Release, read
 from onnx_fix.target.trtexec import behaves, is_rtx, options, program
@@ -165,9 +166,6 @@ def _quantized(
 
 def _own_library(argument: str, target: Target) -> Iterator[LintFinding]:
     """What is wrong with a library that onnx-fix has built, and the way it is loaded."""
-    # Later than the rest: plugin_libraries asks this package what a model needs.
-    from onnx_fix.plugin_libraries import noted
-
     flag, _, value = argument.partition("=")
     own = noted(Path(value).expanduser())
     if own is None:
