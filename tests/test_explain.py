@@ -678,6 +678,17 @@ def test_the_command_on_an_op() -> None:
     assert wrong.exit_code == 1 and "Did you mean Clip" in wrong.stdout
 
 
+def test_the_command_on_a_code_of_check() -> None:
+    result = run("explain", "OF104")
+    assert result.exit_code == 0 and "OF104 own-plugin: " in result.stdout
+    assert "onnx-fix plugins build" in result.stdout
+    data = json.loads(run("explain", "OF801", "--format", "json").stdout)
+    assert (data["code"], data["name"]) == ("OF801", "no-profile")
+    wrong = run("explain", "OF000")
+    assert wrong.exit_code == 1 and "no code of onnx-fix check" in wrong.stdout
+    assert json.loads(run("explain", "OF000", "--format", "json").stdout) == {"known": False}
+
+
 def test_the_command_on_what_is_not_known() -> None:
     result = run("explain", "the moon is not aligned with the wafer")
     assert result.exit_code == 1

@@ -6,6 +6,7 @@ import codecs
 import json
 import re
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,7 +35,8 @@ def register(app: typer.Typer) -> None:
         what: Annotated[
             str,
             typer.Argument(
-                metavar="WHAT", help="A message, a log file, - for standard input, or an op."
+                metavar="WHAT",
+                help="A message, a log file, - for standard input, an op, or a code of check (OF104).",
             ),
         ] = "-",
         model: Annotated[
@@ -50,13 +52,15 @@ def register(app: typer.Typer) -> None:
             int, typer.Option("--verbose", "-v", count=True, help="Name every node and meaning.")
         ] = 0,
     ) -> None:
-        """Say what an error message, a whole log, or an op means, and what mends it.
+        """Say what an error message, a log, an op or a code of check means, and what mends it.
 
         Exit codes: 0 all is explained; 1 something is not in our data; 2 wrong usage or a bad file.
         """
         with errors():
             _format(output_format)
-            if _is_op(what) and model is None:
+            if re.fullmatch(r"OF\d{3}", what) and not _is_file(what):
+                known = _code(what, output_format)
+            elif _is_op(what) and model is None:
                 known = _op(what, target, output_format)
             else:
                 known = _text(what, model, target, output_format, verbose)
@@ -100,6 +104,19 @@ def _is_file(what: str) -> bool:
         return Path(what).is_file()
     except (OSError, ValueError):
         return False  # a message is too long, or too odd, for a name
+
+
+def _code(what: str, output_format: str) -> bool:
+    from onnx_fix.check.registry import all_codes
+
+    found = next((code for code in all_codes() if code.code == what), None)
+    if output_format == "json":
+        typer.echo(json.dumps({"known": False} if found is None else asdict(found), indent=1))
+    else:
+        from onnx_fix.render_explain import render_code
+
+        render_code(what, found)
+    return found is not None
 
 
 def _op(what: str, target: str | None, output_format: str) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.markup import escape
 
+from onnx_fix.check.finding import Code
 from onnx_fix.check.text import visible
 from onnx_fix.explain import Explanation, NodeInLog, OpExplanation, Remedy
 from onnx_fix.explain.in_model import NodeInModel
@@ -157,6 +158,18 @@ def _nodes(out: Console, nodes: Sequence[NodeInModel], verbose: int, indent: int
         say(out, f"in the model, {len(names)} x {op} ({_HOW[how]}{mended}): {listed}", indent)
     for why in dict.fromkeys(n.why for n in nodes if n.why):
         say(out, f"there: {why}", indent + 2)
+
+
+def render_code(name: str, found: Code | None) -> None:
+    """Print what a finding of ``check`` means."""
+    out = console()
+    if found is None:
+        say(out, f"'{name}' is no code of onnx-fix check.")
+        return
+    out.print(f"[bold]{found.code}[/] {escape(found.name)}: {escape(found.summary)}")
+    say(out, f"means: {found.meaning}", 2)
+    say(out, f"do: {found.mend}", 2)
+    say(out, "onnx-fix check MODEL -v says it for each node, with the pass that mends it", 2)
 
 
 def render_op(found: OpExplanation) -> None:
