@@ -32,6 +32,7 @@ from onnx_fix.pipeline import (
     with_freeze,
     with_max_count,
     with_retype_io,
+    with_static,
     with_unfreeze,
 )
 from onnx_fix.plugin_bodies import plugin_bodies, reference_functions
@@ -122,6 +123,7 @@ def fix(
     opset: int | None = None,
     max_count: Mapping[str, int] | None = None,
     freeze: Mapping[str, ArrayLike] | None = None,
+    static: Mapping[str, int] | None = None,
     retype_io: bool = False,
     dynamic: Mapping[str, str] | None = None,
     unfreeze: bool = False,
@@ -150,6 +152,8 @@ def fix(
             of the model: see the passes ``bound-non-zero`` and ``replace-nms``.
         freeze: Inputs that become constants, with their values: arrays, numbers, lists of numbers,
             or ``@FILE.npy``. The model has fewer inputs then: see the pass ``freeze-inputs``.
+        static: Sizes for dynamic dims of inputs, by symbol or by ``INPUT:AXIS``. The model takes
+            these alone then: see the pass ``freeze-dims``.
         retype_io: Whether inputs and outputs of an element type that the target lacks get a wider
             one (INT16 becomes INT32), which the caller then feeds: see the pass ``widen-types``.
         dynamic: Symbols for dims of inputs that the export made numbers, by ``INPUT:AXIS``: see
@@ -193,6 +197,7 @@ def fix(
     elif opset is not None:
         settings = settings.model_copy(update={"opset": opset})
     passes = with_freeze(with_max_count(settings.passes, max_count or {}), freeze or {})
+    passes = with_static(passes, static or {})
     passes = with_dynamic(passes, dynamic or {}, also, assume or {})
     passes = with_unfreeze(passes) if unfreeze else passes
     passes = with_retype_io(passes) if retype_io else passes
@@ -204,6 +209,7 @@ def fix(
     fixed = job.model()
     _check_names(fixed, max_count or {})
     frozen = job.frozen()
+    static_sizes = job.fixed_dims()
     before = blockers(fixed)
     whole = _of_the_model(fixed, path)
     progress("rewriting")
@@ -212,7 +218,7 @@ def fix(
     asked = (asked_of(dims),) if dims else tuple(profiles) or settings.asked()
     known = job.known_to_original(asked) if compares else ()
     ranges, values = symbol_ranges(job.proto, known), value_ranges(job.proto, known)
-    held = job.sizes_that_run(fixed)
+    held = job.sizes_that_run(fixed) | static_sizes
     compare = _Comparison(job, path, checks, inputs, ranges, values, reference, frozen, held)
     results = job.rewrite(fixed, after_each=_observer(checks.each, compare))
     report = Report(source_name(model), chosen, note, results, before)
@@ -397,6 +403,7 @@ def plan(
     opset: int | None = None,
     max_count: Mapping[str, int] | None = None,
     freeze: Mapping[str, ArrayLike] | None = None,
+    static: Mapping[str, int] | None = None,
     retype_io: bool = False,
     dynamic: Mapping[str, str] | None = None,
     unfreeze: bool = False,
@@ -416,6 +423,7 @@ def plan(
         opset=opset,
         max_count=max_count,
         freeze=freeze,
+        static=static,
         retype_io=retype_io,
         dynamic=dynamic,
         unfreeze=unfreeze,

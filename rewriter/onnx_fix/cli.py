@@ -99,6 +99,15 @@ Freeze = Annotated[
         "May be repeated.",
     ),
 ]
+Static = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--static",
+        metavar="DIM=SIZE",
+        help="Make a dynamic dim of the inputs a number: batch=1, or image:2=480 by axis. The "
+        "model takes that size alone. May be repeated.",
+    ),
+]
 RetypeIo = Annotated[
     bool,
     typer.Option(
@@ -175,6 +184,7 @@ def fix_command(
     opset: Opset = None,
     max_count: MaxCount = None,
     freeze: Freeze = None,
+    static: Static = None,
     retype_io: RetypeIo = False,
     dynamic: Dynamic = None,
     unfreeze: Unfreeze = False,
@@ -237,6 +247,7 @@ def fix_command(
         from onnx_fix.pipeline import parse_counts
         from onnx_fix.render import render_report
         from onnx_fix.save import check_output
+        from onnx_fix.static_dims import parse_static
         from onnx_fix.unfreeze.request import parse_assume, parse_dynamic
 
         check_output(output, model if model.exists() else None, force=force)
@@ -251,7 +262,7 @@ def fix_command(
                 profiles=profile or (),
                 inputs=inputs,
                 settings=settings_of(precision=precision, capabilities=compute_capability or ()),
-                changes_inputs=bool(freeze or dynamic),
+                changes_inputs=bool(freeze or static or dynamic),
                 force=force,
             )
         elif profile or compute_capability or precision != "as-is":
@@ -265,6 +276,7 @@ def fix_command(
                 opset=opset,
                 max_count=parse_counts(max_count or ()),
                 freeze=parse_freezes(freeze or ()),
+                static=parse_static(static or ()),
                 retype_io=retype_io,
                 dynamic=parse_dynamic(dynamic or ()),
                 unfreeze=unfreeze,
@@ -302,6 +314,7 @@ def plan_command(
     opset: Opset = None,
     max_count: MaxCount = None,
     freeze: Freeze = None,
+    static: Static = None,
     retype_io: RetypeIo = False,
     dynamic: Dynamic = None,
     unfreeze: Unfreeze = False,
@@ -320,6 +333,7 @@ def plan_command(
         from onnx_fix.freezing import parse_freezes
         from onnx_fix.pipeline import parse_counts
         from onnx_fix.render import render_report
+        from onnx_fix.static_dims import parse_static
         from onnx_fix.unfreeze.request import parse_assume, parse_dynamic
 
         made = plan(
@@ -330,6 +344,7 @@ def plan_command(
             opset=opset,
             max_count=parse_counts(max_count or ()),
             freeze=parse_freezes(freeze or ()),
+            static=parse_static(static or ()),
             retype_io=retype_io,
             dynamic=parse_dynamic(dynamic or ()),
             unfreeze=unfreeze,

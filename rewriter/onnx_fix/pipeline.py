@@ -206,23 +206,38 @@ def with_max_count(
 FREEZING = "freeze-inputs"
 """The pass that takes the values of inputs."""
 
+FIXING = "freeze-dims"
+"""The pass that takes the sizes of dims."""
+
 
 def with_freeze(
     passes: tuple[PassEntry, ...], freeze: Mapping[str, object]
 ) -> tuple[PassEntry, ...]:
-    """The passes with inputs made constants; the pass that does it is put first where it is
-    missing."""
-    if not freeze:
-        return passes
-    if all(e.name != FREEZING for e in passes):
-        passes = (PassEntry(name=FREEZING), *passes)
+    """The passes with inputs made constants."""
+    return _with_more(passes, FREEZING, "freeze", freeze)
 
-    def freezing(entry: PassEntry) -> PassEntry:
-        known = entry.options.get("freeze") or {}
-        options = {**entry.options, "freeze": {**known, **freeze}}
+
+def with_static(passes: tuple[PassEntry, ...], static: Mapping[str, int]) -> tuple[PassEntry, ...]:
+    """The passes with dims of inputs made numbers."""
+    return _with_more(passes, FIXING, "static", static)
+
+
+def _with_more(
+    passes: tuple[PassEntry, ...], name: str, option: str, more: Mapping[str, object]
+) -> tuple[PassEntry, ...]:
+    """The passes with more items in a mapping that one of them takes, which is put first where it
+    is missing."""
+    if not more:
+        return passes
+    if all(e.name != name for e in passes):
+        passes = (PassEntry(name=name), *passes)
+
+    def added(entry: PassEntry) -> PassEntry:
+        known = entry.options.get(option) or {}
+        options = {**entry.options, option: {**known, **more}}
         return entry.model_copy(update={"options": options})
 
-    return tuple(freezing(e) if e.name == FREEZING else e for e in passes)
+    return tuple(added(e) if e.name == name else e for e in passes)
 
 
 WIDENING = "widen-types"
