@@ -286,6 +286,16 @@ def test_importing_is_cheap() -> None:
     assert loaded.stdout.strip() == "[]"
 
 
+def test_listing_passes_loads_nothing_that_runs_models() -> None:
+    loaded = python(
+        "-c",
+        "import sys, onnx_fix.render; from onnx_fix import registry; registry.installed();"
+        "running = {'check', 'pair', 'runner', 'source', 'feeds', 'tracing', 'user_feeds'};"
+        "print(sorted(m for m in running if f'onnx_fix.verify.{m}' in sys.modules))",
+    )
+    assert loaded.stdout.strip() == "[]"
+
+
 def test_help_answers_at_once() -> None:
     python("-m", "onnx_fix", "--help")
     best = min(_timed("-m", "onnx_fix", "--help") for _ in range(3))

@@ -71,9 +71,9 @@ def test_a_pipeline_with_a_table_reads_back() -> None:
         (GOOD + "    body: output = Add <\n", 3, "the body is no ONNX text"),
         (GOOD + "    body: output = Add <x = $beta> (a, b)\n", 3, "asks for $beta"),
         ("  - plugin: BlendTRT\n", 3, "op and inputs are wanted, or use"),
-        ("  - {use: mmdeploy, plugin: X}\n", 3, "an item with use has no other keys"),
+        ("  - {use: mmdeploy, plugin: X}\n", 3, "beside use there may only be targets"),
         ("  - use: stock\n  - use: nothing\n", 4, "no shipped entries called 'nothing'"),
-        ("  - use: EfficientNMS_TRT\n", 3, "4096 best scores"),
+        ("  - use: EfficientNMS_ONNX_TRT\n", 3, "parsers of 8.0 to 8.4"),
     ],
 )
 def test_faults_are_named_with_their_line(text: str, line: int, said: str) -> None:
@@ -95,7 +95,8 @@ def test_items_of_use_are_expanded_in_place() -> None:
     found = expanded([PluginEntry(use="mmdeploy/GatherTopk"), own, PluginEntry(use="stock")])
     assert found[0].op == "mmdeploy::GatherTopk" and found[1] == own
     assert {e.name.partition("/")[0] for e in found[2:]} == {"stock"}
-    assert len(expanded([PluginEntry(use="mmdeploy/grid_sampler")])) == 2
+    (one,) = expanded([PluginEntry(use="mmdeploy/grid_sampler")])
+    assert one.keys == (("mmdeploy", "grid_sampler"), ("mmcv", "grid_sampler"))
 
 
 # -- what ships -----------------------------------------------------------------------------------
@@ -114,9 +115,24 @@ def test_shipped_entries_are_whole(entry: PluginEntry) -> None:
         assert names <= set(schema.attributes)
 
 
-def test_one_entry_for_an_op_and_a_number_of_inputs() -> None:
-    keys = [(e.op, len(e.inputs)) for e in shipped()]
+def test_one_entry_of_a_group_for_an_op_and_a_number_of_inputs() -> None:
+    keys = [(e.name.split("/")[0], *key, len(e.inputs)) for e in shipped() for key in e.keys]
     assert len(set(keys)) == len(keys)
+
+
+def test_what_stands_beside_use_holds_for_all_that_it_brings() -> None:
+    item = parsed("  - {use: mmdeploy, targets: [trt-8.6], everywhere: true}\n")
+    assert item.use == "mmdeploy"
+    assert {(e.targets, e.everywhere) for e in expanded([item])} == {(("trt-8.6",), True)}
+    (plain,) = expanded([PluginEntry(use="mmdeploy/GatherTopk")])
+    assert plain.targets is None and not plain.everywhere
+
+
+def test_names_that_mean_the_same_are_one_entry() -> None:
+    more = GOOD.replace("op: my::Blend", "op: my::Blend\n    also: [Blend, 'ai.onnx::Mix']")
+    entry = parsed(more)
+    assert entry.keys == (("my", "Blend"), ("", "Blend"), ("", "Mix"))
+    assert not entry.is_standard and not parsed(GOOD.replace("my::Blend", "Blend")).is_standard
 
 
 def test_what_is_not_mapped_has_a_reason_and_no_entry() -> None:

@@ -45,9 +45,9 @@ class MapToPlugins(Pass):
         plugin_namespace = "">(value, Cast(shapes), Cast(starts), places, weights)
         y = Reshape(z, [0, 0, -1])
     Exact:
-        As the entry says; rounding only where it says nothing. Left alone: ops of ONNX that the
-        target takes; nodes with an attribute, a type or a rank that the entry does not know; and
-        plugins whose name the parser keeps for an op of its own.
+        As the entry says; rounding only where it says nothing. Left alone: ops of ONNX, and plugins
+        of TensorRT, that the target takes; nodes with an attribute, a type or a rank that the entry
+        does not know; and plugins whose name the parser keeps for an op of its own.
     Since: 0.1
     """
 
@@ -67,8 +67,8 @@ class MapToPlugins(Pass):
     def sites(self, scope: Scope) -> Iterator[Rewrite | Skip]:
         entries: dict[tuple[str, str], list[PluginEntry]] = {}
         for entry in expanded(self.table):
-            domain = "" if entry.is_standard else entry.op_domain
-            entries.setdefault((domain, entry.op_type), []).append(entry)
+            for key in entry.keys:
+                entries.setdefault(key, []).append(entry)
         for (domain, op), known in entries.items():
             for node in scope.nodes(op, domain=domain):
                 site = self._site(scope, node, known)
@@ -87,7 +87,8 @@ class MapToPlugins(Pass):
         count = len([t for t in node.inputs if t.name])
         # Entries of one op differ in what is optional; those of another count say least.
         for entry in sorted(known, key=lambda e: len(e.inputs) != count):
-            if entry.is_standard and not (entry.everywhere or scope.refused(node)):
+            taken = entry.is_standard or node.op in scope.target.plugins
+            if taken and not (entry.everywhere or scope.refused(node)):
                 continue
             try:
                 return self._rewrite(scope, node, entry)
@@ -102,6 +103,8 @@ class MapToPlugins(Pass):
                 f"its attribute {refs[0]} is a parameter of the enclosing function; inline it first"
             )
         inputs = _inputs(scope, node, entry)
+        if not entry.replaces:
+            raise NoCounterpart("the table says what it computes, for verification alone")
         if len(node.outputs) > len(entry.outputs):
             raise NoCounterpart(
                 f"it has {len(node.outputs)} outputs, the table {len(entry.outputs)}"
@@ -174,6 +177,11 @@ def _against(
     if entry.targets is not None:
         if target.name not in entry.targets:
             return f"{target.name} is none of the targets of {plugin}: {', '.join(entry.targets)}"
+    elif entry.library:
+        return (
+            f"{plugin} is in {entry.library}; name the releases that it is built for, such as "
+            f"`targets: [{target.name}]` beside `use`"
+        )
     elif plugin not in target.plugins:
         return f"{target.name} does not ship {plugin}"
     given = [inputs[name] for name in entry.plugin_inputs]
@@ -187,6 +195,8 @@ def _note(scope: Scope, entry: PluginEntry) -> str:
     """What the user has to know of a plugin node."""
     stock = entry.plugin in scope.target.plugins
     where = f"is a plugin that {scope.target.name} ships" if stock else "needs a library"
+    if entry.library and not stock:
+        where = f"needs {entry.library}"
     said = "compared by the body in the table" if entry.body else "not compared: it has no body"
     return f"{entry.plugin} {where}; {said}"
 

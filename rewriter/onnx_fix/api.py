@@ -37,13 +37,12 @@ from onnx_fix.pipeline import (
 )
 from onnx_fix.plugin_bodies import plugin_bodies, reference_functions
 from onnx_fix.profiles import Asked, Ranges, Shapes, asked_of, symbol_ranges, value_ranges
-from onnx_fix.report import Report, blockers, source_name, summarise
+from onnx_fix.report import Report, blockers, describe, source_name, summarise
 from onnx_fix.repro import write_repro
 from onnx_fix.save import external_files
 from onnx_fix.scope import node_label
 from onnx_fix.target import Target, choose_target
-from onnx_fix.unfreeze.job import check_freed, with_held
-from onnx_fix.unfreeze.trials import other_sizes
+from onnx_fix.unfreeze.trials import other_sizes, with_held
 
 if TYPE_CHECKING:
     from onnx_fix.check.finding import CheckFinding
@@ -223,6 +222,8 @@ def fix(
     results = job.rewrite(fixed, after_each=_observer(checks.each, compare))
     report = Report(source_name(model), chosen, note, results, before)
     if unfreeze:
+        from onnx_fix.unfreeze.job import check_freed
+
         check_freed(r for r in results if r.pass_name == UNFREEZING)
     unchanged = not report.changes
     after = job.proto if unchanged else fixed.to_proto()
@@ -346,15 +347,6 @@ class _Comparison:
             retyped=[r for change in changes for r in change.retyped],
             reference=self.reference,
         )
-
-
-def describe(change: Change) -> str:
-    """A change in one line."""
-    if not change.old_ops:
-        return f"{change.pass_name}: {change.old[0]}"
-    where = f" in {change.scope}" if change.scope else ""
-    made = ", ".join(change.new_ops) if change.new_ops else "a constant, or nothing"
-    return f"{change.pass_name} on {' + '.join(change.old_ops)} '{change.old[0]}'{where} -> {made}"
 
 
 def _guilty(

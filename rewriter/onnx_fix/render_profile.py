@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 
 from onnx_fix.profiles.asked import Form, spell
-from onnx_fix.profiles.check import ProfileFinding
 from onnx_fix.profiles.profile import Profile
+
+if TYPE_CHECKING:
+    from onnx_fix.profiles.check import ProfileFinding
 
 _COLOURS = {"error": "bold red", "warning": "yellow", "note": "dim"}
 

@@ -25,6 +25,15 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 
 
+def describe(change: Change) -> str:
+    """A change in one line."""
+    if not change.old_ops:
+        return f"{change.pass_name}: {change.old[0]}"
+    where = f" in {change.scope}" if change.scope else ""
+    made = ", ".join(change.new_ops) if change.new_ops else "a constant, or nothing"
+    return f"{change.pass_name} on {' + '.join(change.old_ops)} '{change.old[0]}'{where} -> {made}"
+
+
 @dataclass(frozen=True, slots=True)
 class Blocker:
     """A node that the target refuses (``refused``) or may refuse (``unknown``)."""

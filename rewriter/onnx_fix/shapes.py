@@ -18,7 +18,6 @@ import onnx
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 from onnx import (
-    AttributeProto,
     GraphProto,
     ModelProto,
     NodeProto,
@@ -28,6 +27,7 @@ from onnx import (
 from onnx.checker import ValidationError
 from onnx.shape_inference import InferenceError
 
+from onnx_fix.functions import bodies_of
 from onnx_fix.scope import Scope, TypeInfo
 from onnx_fix.shape_values import ShapeValues
 from onnx_fix.target.facts import Dim
@@ -49,7 +49,7 @@ def infer_all(model: Model) -> dict[int, TypeInfo]:
     """What onnx finds for the whole model, by identity of the tensor."""
     found: dict[int, TypeInfo] = {}
     proto = _run(model.skeleton())
-    for scope, graph in _pairs(model, proto):
+    for scope, graph in paired(model, proto):
         for values in (graph.value_info, graph.output, graph.input):
             for value in values:
                 tensor = scope.tensors.get(value.name)
@@ -72,7 +72,7 @@ def _run(proto: ModelProto) -> ModelProto:
             return proto
 
 
-def _pairs(model: Model, proto: ModelProto) -> Iterator[tuple[Scope, GraphProto]]:
+def paired(model: Model, proto: ModelProto) -> Iterator[tuple[Scope, GraphProto]]:
     """Every graph scope of the model with the graph of the same place in ``proto``."""
 
     def walk(scope: Scope, graph: GraphProto) -> Iterator[tuple[Scope, GraphProto]]:
@@ -80,14 +80,9 @@ def _pairs(model: Model, proto: ModelProto) -> Iterator[tuple[Scope, GraphProto]
         alive = (n for n in scope.graph.nodes if model.alive(n))
         for node, origin in zip(alive, graph.node, strict=True):
             inner = model.inner_scopes(node)
-            if inner:
-                graphs = [
-                    g
-                    for a in origin.attribute
-                    for g in ([a.g] if a.type == AttributeProto.GRAPH else a.graphs)
-                ]
-                for inner_scope, inner_graph in zip(inner, graphs, strict=True):
-                    yield from walk(inner_scope, inner_graph)
+            bodies = bodies_of(origin) if inner else ()
+            for inner_scope, inner_graph in zip(inner, bodies, strict=True):
+                yield from walk(inner_scope, inner_graph)
 
     yield from walk(model.main, proto.graph)
 

@@ -48,7 +48,7 @@ def kinds_of_dispatch() -> set[str]:
 
 def test_the_dispatch_has_the_kinds_that_are_known() -> None:
     assert {"no_importer", "unknown_plugin", "own_plugin"} <= kinds_of_dispatch()
-    assert len(kinds_of_dispatch()) == 8
+    assert len(kinds_of_dispatch()) == 9
 
 
 def test_every_kind_has_a_code_and_every_code_a_kind() -> None:

@@ -36,7 +36,8 @@ RNG = np.random.default_rng(7)
 
 
 def model_of(text: str, opset: int = 17, more: str = "") -> onnx.ModelProto:
-    head = f'<ir_version: 8, opset_import: ["" : {opset}, "mmdeploy" : 1, "mmcv" : 1, "my" : 1]>'
+    domains = ", ".join(f'"{d}" : 1' for d in ("mmdeploy", "mmcv", "my", "TRT"))
+    head = f'<ir_version: 8, opset_import: ["" : {opset}, {domains}]>'
     return onnx.parser.parse_model(f"{head} {text} {more}")
 
 
@@ -421,6 +422,17 @@ def test_what_the_target_takes_stays() -> None:
     assert skip_reasons(stock, model, target="trt-8.6") == []
 
 
+def test_an_entry_for_verification_alone_replaces_nothing() -> None:
+    model = model_of(
+        "g (float[1,4,4] b, float[1,4,2] s) => (int32[1,1] n) { n, d, p, c = TRT.EfficientNMS_TRT"
+        "<score_threshold = 0.2, iou_threshold = 0.5, max_output_boxes = 4>(b, s) }"
+    )
+    stock = MapToPlugins(table=(PluginEntry(use="stock"),))
+    assert skip_reasons(stock, model, target="trt-8.6") == []
+    (why,) = skip_reasons(stock, model, target="rtx-1.7")
+    assert why == "the table says what it computes, for verification alone"
+
+
 # -- a table of the user --------------------------------------------------------------------------
 
 BLEND = """
@@ -469,6 +481,32 @@ def test_fix_with_a_table_verifies_it() -> None:
     needs = plugin_needs(result.model, load_target("trt-8.6"))
     assert [(n.op, n.own) for n in needs] == [("BlendTRT", False)]
     assert result.report.changes[0].note.startswith("BlendTRT needs a library; compared by")
+
+
+def test_an_op_of_another_name_and_of_no_domain_is_mapped() -> None:
+    text = BLEND.replace("op: my::Blend", "op: my::Blend\n    also: [Mix]")
+    pipeline = parse_pipeline(text, "p.yaml", Path())
+    model = model_of(
+        "g (float[3] x, int64[3] z) => (float[3] y) <float[3] t>"
+        ' { t = Mix<mode = "sum">(x, z) y = my.Blend<mode = "sum">(t, z) }'
+    )
+    result = fix(model, target="trt-8.6", pipeline=pipeline)
+    assert ops(result.model) == ["Cast", "BlendTRT", "Cast", "BlendTRT"]
+    assert result.report.verification is not None
+    assert result.report.verification.status == "equal"
+
+
+def test_a_plugin_of_the_target_is_left_alone() -> None:
+    entry = PluginEntry(
+        op="TRT::CoordConvAC", plugin="MyCoordinates", targets=("trt-8.6",), inputs=("x",),
+        body="output = Identity (x)",
+    )  # fmt: skip
+    for name in ("TRT.CoordConvAC", "mmcv.CoordConvAC"):
+        entry = entry.model_copy(update={"also": ("mmcv::CoordConvAC",)})
+        model = model_of(f"g (float[1,2,3,4] x) => (float[1,2,3,4] y) {{ y = {name}(x) }}")
+        assert skip_reasons(MapToPlugins(table=(entry,)), model, target="trt-8.6") == []
+        fixed, _ = run_pass(MapToPlugins(table=(entry,)), model, target="rtx-1.7")
+        assert ops(fixed) == ["Identity"]
 
 
 def test_parts_of_a_model_are_compared_by_the_table(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from onnx_fix.verify import Tolerance, compare, default_tolerance
-from onnx_fix.verify.compare import missing
+from onnx_fix.verify import Tolerance, default_tolerance
+from onnx_fix.verify.compare import compare, missing
 
 FLOATS = [np.dtype(kind) for kind in (np.float16, np.float32, np.float64)]
 

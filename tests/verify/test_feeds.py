@@ -12,9 +12,9 @@ from onnx import TensorProto, helper
 from onnx.parser import parse_model
 
 from onnx_fix.errors import UsageError
-from onnx_fix.verify import make_feeds, symbols, verify
+from onnx_fix.verify import make_feeds, verify
 from onnx_fix.verify.feeds import DTYPES
-from onnx_fix.verify.symbols import dim_size
+from onnx_fix.verify.symbols import dim_size, symbols
 
 SEEDS = range(6)
 

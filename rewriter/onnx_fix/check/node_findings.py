@@ -89,7 +89,7 @@ def _by_table(node: gs.Node, finding: Finding) -> str:
     from onnx_fix.plugin_table import shipped
 
     key = (node.domain or "", node.op)
-    known = [e for e in shipped() if (e.op_domain, e.op_type) == key]
+    known = [e for e in shipped() if key in e.keys and e.replaces]
     if not known:
         return ""
     named = ", or ".join(dict.fromkeys(e.known_as for e in known))

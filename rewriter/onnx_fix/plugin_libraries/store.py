@@ -14,7 +14,6 @@ from onnx import ModelProto
 
 from onnx_fix.plugin_libraries.shipped import PluginSource
 from onnx_fix.target import Target
-from onnx_fix.trtexec.needs import plugin_needs
 
 FOLDER_VARIABLE = "ONNX_FIX_PLUGINS"
 """Environment variable that names another folder for built libraries."""
@@ -88,6 +87,9 @@ def built_for(target: str, op: str) -> BuiltLibrary | None:
 
 def built_of(model: ModelProto, target: Target) -> tuple[Path, ...]:
     """The libraries in the default folder that a model needs on a target."""
+    # Here, since the plugins are loaded wherever passes are.
+    from onnx_fix.trtexec.needs import plugin_needs
+
     needed = [need.op for need in plugin_needs(model, target) if need.own]
     found = [built_for(target.name, op) for op in needed]
     return tuple(dict.fromkeys(one.path for one in found if one is not None))

@@ -51,9 +51,9 @@ class NodeBody:
         entry = self.entry
         if entry.body is None:
             return None
-        standard = node.domain in ("", "ai.onnx")
-        is_plugin = node.op_type == entry.plugin and not standard
-        is_op = (node.domain, node.op_type) == (entry.op_domain, entry.op_type) and not standard
+        known = node.domain in ("", "ai.onnx") and onnx.defs.has(node.op_type)
+        is_plugin = node.op_type == entry.plugin and not known
+        is_op = (node.domain, node.op_type) in entry.keys and not known
         if not (is_plugin or is_op) or any(a.ref_attr_name for a in node.attribute):
             return None
         wanted = len(entry.plugin_inputs if is_plugin and not is_op else entry.inputs)

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 import onnx
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+_BESIDE_USE = ("targets", "everywhere")
+"""Keys that may stand beside ``use``; they hold for all entries that it brings."""
 ONNX_BODY = "onnx"
 """The body of an entry whose op is one of ONNX, and means what ONNX says."""
 
@@ -83,6 +85,9 @@ class PluginEntry(_Strict):
     use: str | None = Field(default=None, description="entries that ship with onnx-fix, by name")
     name: str = Field(default="", description="how `use` calls it; several may share a name")
     op: str = Field(default="", description="type of the nodes: Op or domain::Op")
+    also: tuple[str, ...] = Field(
+        default=(), description="other types that mean the same: Op or domain::Op"
+    )
     plugin: str | None = Field(default=None, description="name that the plugin creator registers")
     version: str = Field(default="1", description="plugin_version of the creator")
     namespace: str = Field(default="", description="plugin_namespace of the creator")
@@ -91,7 +96,13 @@ class PluginEntry(_Strict):
         default=None,
         description="releases with the plugin; by default those whose stock library has it",
     )
+    library: str = Field(
+        default="", description="what has the plugin, where no release does; wants targets"
+    )
     everywhere: bool = Field(default=False, description="also nodes that the target takes")
+    replaces: bool = Field(
+        default=True, description="false: no node is replaced, the body is for verification alone"
+    )
     attributes: dict[str, AttributeRule | None] = Field(
         default_factory=dict,
         description="attributes of the plugin node; null: one of the op that must be its default",
@@ -125,17 +136,22 @@ class PluginEntry(_Strict):
     @property
     def op_domain(self) -> str:
         """The domain of the op."""
-        return self.op.rpartition("::")[0]
+        return _key(self.op)[0]
 
     @property
     def op_type(self) -> str:
         """The type of the op."""
-        return self.op.rpartition("::")[2]
+        return _key(self.op)[1]
+
+    @property
+    def keys(self) -> tuple[tuple[str, str], ...]:
+        """Domain and type of all nodes that are meant; the default domain is empty."""
+        return tuple(map(_key, (self.op, *self.also)))
 
     @property
     def is_standard(self) -> bool:
         """Whether the op is one of ONNX."""
-        return self.op_domain in ("", "ai.onnx")
+        return not self.op_domain and bool(onnx.defs.has(self.op_type))
 
     @property
     def plugin_inputs(self) -> tuple[str, ...]:
@@ -152,8 +168,8 @@ class PluginEntry(_Strict):
     @model_validator(mode="after")
     def _whole(self) -> PluginEntry:
         if self.use is not None:
-            if self.model_fields_set - {"use"}:
-                raise ValueError("an item with use has no other keys")
+            if self.model_fields_set - {"use", *_BESIDE_USE}:
+                raise ValueError(f"beside use there may only be {' and '.join(_BESIDE_USE)}")
             named(self.use)
             return self
         if not self.op or not self.inputs:
@@ -193,6 +209,12 @@ class PluginEntry(_Strict):
         raise ValueError(f"the body is no ONNX text: {str(error).splitlines()[0]}")
 
 
+def _key(op: str) -> tuple[str, str]:
+    """The domain and the type in the name of an op."""
+    domain, _, kind = op.rpartition("::")
+    return "" if domain == "ai.onnx" else domain, kind
+
+
 def _placeholders(template: string.Template) -> list[Any]:
     return [
         m for m in template.pattern.finditer(template.template) if m["named"] or m["braced"]
@@ -214,10 +236,13 @@ class NotMapped(_Strict):
 
 
 @cache
-def _data() -> dict[str, Any]:
-    text = files("onnx_fix.plugin_table").joinpath("shipped.json").read_text(encoding="utf-8")
-    found: dict[str, Any] = json.loads(text)
-    return found
+def _data() -> tuple[dict[str, Any], ...]:
+    """The files that ship with onnx-fix, one for each group of entries."""
+    folder = files("onnx_fix.plugin_table").joinpath("shipped")
+    return tuple(
+        json.loads(file.read_text(encoding="utf-8"))
+        for file in sorted(folder.iterdir(), key=lambda file: file.name)
+    )
 
 
 def _entry(data: dict[str, Any]) -> PluginEntry:
@@ -231,13 +256,13 @@ def _entry(data: dict[str, Any]) -> PluginEntry:
 @cache
 def shipped() -> tuple[PluginEntry, ...]:
     """The entries that ship with onnx-fix."""
-    return tuple(_entry(data) for data in _data()["entries"])
+    return tuple(_entry(entry) for data in _data() for entry in data["entries"])
 
 
 @cache
 def not_mapped() -> tuple[NotMapped, ...]:
     """What has no entry on purpose."""
-    return tuple(NotMapped.model_validate(data) for data in _data()["not_mapped"])
+    return tuple(NotMapped.model_validate(item) for data in _data() for item in data["not_mapped"])
 
 
 def named(name: str) -> list[PluginEntry]:
@@ -261,5 +286,11 @@ def named(name: str) -> list[PluginEntry]:
 def expanded(items: Iterable[PluginEntry]) -> tuple[PluginEntry, ...]:
     """The entries that are meant, those of ``use`` put in its place."""
     return tuple(
-        entry for item in items for entry in ([item] if item.use is None else named(item.use))
+        entry for item in items for entry in ([item] if item.use is None else _used(item, item.use))
     )
+
+
+def _used(item: PluginEntry, name: str) -> list[PluginEntry]:
+    """The shipped entries of an item, with what the item says beside."""
+    said = {key: getattr(item, key) for key in _BESIDE_USE if key in item.model_fields_set}
+    return [entry.model_copy(update=said) for entry in named(name)]

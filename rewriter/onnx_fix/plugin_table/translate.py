@@ -37,7 +37,7 @@ def of_proto(node: onnx.NodeProto) -> dict[str, Any]:
 
 def defaults(entry: PluginEntry) -> dict[str, Any]:
     """What ONNX says of attributes that a node lacks, where the op is one of ONNX."""
-    if not entry.is_standard or not onnx.defs.has(entry.op_type):
+    if not entry.is_standard:
         return {}
     schema = onnx.defs.get_schema(entry.op_type)
     return {

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from onnx import ModelProto
@@ -15,9 +16,10 @@ from onnx_fix.profiles.asked import Asked, Range, of_bounds
 from onnx_fix.profiles.profile import Profile, profile_from
 from onnx_fix.profiles.settle import settle
 from onnx_fix.profiles.shape_tensors import shape_inputs
-from onnx_fix.verify.feeds import Value
 from onnx_fix.verify.symbols import fed_inputs, input_dims, symbols
-from onnx_fix.verify.user_feeds import find_user_feeds, read_case
+
+if TYPE_CHECKING:
+    from onnx_fix.verify.feeds import Value
 
 _MOST = 8
 """Names of samples that a message lists."""
@@ -88,6 +90,8 @@ def look_at(model: ModelProto, folder: str | Path) -> Seen:
     Raises:
         UsageError: as `from_inputs`.
     """
+    from onnx_fix.verify.user_feeds import find_user_feeds, read_case
+
     places = symbols(model)
     declared = {value.name: input_dims(value) for value in fed_inputs(model)}
     drives = {name: found for name, found in shape_inputs(model).items() if not found.obstacle}

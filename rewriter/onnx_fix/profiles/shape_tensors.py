@@ -7,12 +7,15 @@ and max of every element) and at run time before it can say how large its tensor
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from onnx import ModelProto, NodeProto, TensorProto
 
 from onnx_fix.op_names import BROADCASTING
 from onnx_fix.verify.symbols import fed_inputs, input_dims, tensor_type
-from onnx_fix.verify.tracing import Tracer
+
+if TYPE_CHECKING:
+    from onnx_fix.verify.tracing import Tracer
 
 _DOMAINS = ("", "ai.onnx")
 
@@ -120,6 +123,8 @@ def shape_inputs(model: ModelProto, *, fit: bool = False) -> dict[str, ShapeInpu
         model: The model; weights are not looked at.
         fit: Leave out those that TensorRT cannot take as shape tensors.
     """
+    from onnx_fix.verify.tracing import Tracer
+
     found: dict[str, ShapeInput] = {}
     tracer: Tracer | None = None
     for value in fed_inputs(model):

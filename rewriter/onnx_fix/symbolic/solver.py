@@ -9,7 +9,7 @@ open stays open: the caller asks for a second export, or for a word of the user.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from math import gcd, prod
@@ -428,8 +428,3 @@ def vocabulary(values: Iterable[Size]) -> set[Size]:
                 if isinstance(atom, Quotient):
                     found.add(atom.top)
     return {v for v in found if v.number is None}
-
-
-def holds(equation: Equation, values: Mapping[str, int]) -> bool:
-    """Whether an equation without unknowns holds for these sizes."""
-    return equation.left.at(values) == equation.right.at(values)

@@ -120,6 +120,8 @@ class Dispatch:
         name = node.op if node.domain in STANDARD_DOMAINS else f"{node.domain}::{node.op}"
         why = f"TensorRT {self.release.name} has no importer for {name}"
         operators = read("operators")
+        if node.domain not in STANDARD_DOMAINS or node.op not in operators:
+            why += self._plugin_elsewhere(node.op)
         if node.domain in STANDARD_DOMAINS and node.op in operators:
             entry = operators[node.op]
             if entry["supported"] and not self.release.side:
@@ -130,12 +132,39 @@ class Dispatch:
                 why += f"; {entry['instead']}"
         return why
 
+    def _plugin_elsewhere(self, op: str) -> str:
+        """Which releases ship a plugin of the name, where this one does not."""
+        plugins = read("plugins")
+        intervals = plugins["stock_plugins"].get(op)
+        if intervals is None:
+            return ""
+        if not stock_plugins(self.release):
+            return ", and ships no plugins; releases of the main line have one of this name"
+        since, until = intervals[0]["since"], intervals[-1].get("until")
+        if not self.release.at_least(since):
+            return f"; the first release with a plugin of this name is {since}"
+        instead = plugins["instead"].get(op)
+        return f"; {until} is the last release with a plugin of this name" + (
+            f": {instead}" if instead else ""
+        )
+
     def _stock_plugin(self, node: NodeFacts) -> Finding:
         version = attribute(node, "plugin_version", "1")
         versions = self.plugins[node.op]
         if isinstance(version, str) and version not in versions:
             why = f"the stock plugin {node.op} has no version {version}, only {', '.join(versions)}"
             return self._finding(node, "no_importer", "parse_error", why, "fallback_by_name")
+        for field in read("plugins")["fields_added"]:
+            name, usual = field["field"], field["default"]
+            if field["plugin"] != node.op or self.release.at_least(field["since"]):
+                continue
+            if attribute(node, name, usual) != usual:
+                why = (
+                    f"attribute {name} = {attribute(node, name, usual)} is not read: the stock "
+                    f"plugin {node.op} has it since {field['since']}, and takes {usual}"
+                )
+                kind = "ignored_attribute"
+                return self._finding(node, kind, "wrong_result", why, "fallback_by_name")
         why = f"goes to the stock plugin {node.op}"
         if self.release.at_least("10.0"):
             why += "; the program must register the stock plugins itself"

@@ -8,14 +8,15 @@ from pathlib import Path
 
 from onnx import ModelProto
 
+from onnx_fix.functions import all_nodes
 from onnx_fix.target import Target
 from onnx_fix.target.data import Release, read
 from onnx_fix.target.trtexec import behaves, is_rtx, options, program
 from onnx_fix.trtexec.finding import LintFinding
-from onnx_fix.trtexec.inputs import ModelInput, inputs_of
+from onnx_fix.trtexec.inputs import inputs_of
 from onnx_fix.trtexec.lint_flags import lint_flags
 from onnx_fix.trtexec.lint_shapes import lint_shapes
-from onnx_fix.trtexec.needs import nodes_of, plugin_needs, weight_files
+from onnx_fix.trtexec.needs import plugin_needs, weight_files
 from onnx_fix.trtexec.pasted import VARIABLE, read_pasted
 from onnx_fix.trtexec.shape_lists import SHAPE_FLAGS
 
@@ -83,7 +84,7 @@ def lint_arguments(
     found = [
         *lint_flags(arguments, target),
         *_file(arguments, path),
-        *_batch(arguments, inputs, target),
+        *_batch(arguments, target),
         *_quantized(arguments, model, target),
         *lint_shapes(arguments, inputs, target.release, _no_inputs(model)),
         *_plugins(arguments, model, target),
@@ -115,9 +116,7 @@ def _file(arguments: Sequence[str], path: Path) -> Iterator[LintFinding]:
             )
 
 
-def _batch(
-    arguments: Sequence[str], inputs: dict[str, ModelInput], target: Target
-) -> Iterator[LintFinding]:
+def _batch(arguments: Sequence[str], target: Target) -> Iterator[LintFinding]:
     names = {argument.partition("=")[0] for argument in arguments}
     if (
         behaves(target.release, "onnx_wants_explicit_batch")
@@ -150,7 +149,7 @@ def _quantized(
         asked
         and "--calib" not in names
         and behaves(target.release, "int8_scales_made_up")
-        and not any(node.op_type in _SCALED for node in nodes_of(model))
+        and not any(node.op_type in _SCALED for node in all_nodes(model))
     ):
         yield LintFinding(
             "warning",

@@ -1,18 +1,36 @@
 """Check that a rewritten model computes what the original does.
 
-`verify` runs both models on the same feeds and compares every output. Importing this package
-does not import onnxruntime; that happens when a model is run.
+`verify` runs both models on the same feeds and compares every output. Everything is imported on
+first use, since most of the program reads no more than the dims of inputs; onnxruntime only when a
+model is run. What a module here is called too (`compare`, `symbols`) is imported from that module.
 """
 
 from __future__ import annotations
 
-from onnx_fix.verify.check import OracleChoice, Progress, verify
-from onnx_fix.verify.compare import Comparison, Tolerance, compare, default_tolerance
-from onnx_fix.verify.feeds import make_feeds
-from onnx_fix.verify.result import Case, Verification, describe
-from onnx_fix.verify.sizes import plan_sizes
-from onnx_fix.verify.symbols import symbols
-from onnx_fix.verify.user_feeds import load_user_feeds
+from typing import TYPE_CHECKING, Any
+
+_HOME = {
+    "Case": "result",
+    "Comparison": "compare",
+    "OracleChoice": "check",
+    "Progress": "check",
+    "Tolerance": "compare",
+    "Verification": "result",
+    "default_tolerance": "compare",
+    "describe": "result",
+    "load_user_feeds": "user_feeds",
+    "make_feeds": "feeds",
+    "plan_sizes": "sizes",
+    "verify": "check",
+}
+
+if TYPE_CHECKING:
+    from onnx_fix.verify.check import OracleChoice, Progress, verify
+    from onnx_fix.verify.compare import Comparison, Tolerance, default_tolerance
+    from onnx_fix.verify.feeds import make_feeds
+    from onnx_fix.verify.result import Case, Verification, describe
+    from onnx_fix.verify.sizes import plan_sizes
+    from onnx_fix.verify.user_feeds import load_user_feeds
 
 __all__ = [
     "Case",
@@ -21,12 +39,18 @@ __all__ = [
     "Progress",
     "Tolerance",
     "Verification",
-    "compare",
     "default_tolerance",
     "describe",
     "load_user_feeds",
     "make_feeds",
     "plan_sizes",
-    "symbols",
     "verify",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        from importlib import import_module
+
+        return getattr(import_module(f"onnx_fix.verify.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'onnx_fix.verify' has no attribute '{name}'")
