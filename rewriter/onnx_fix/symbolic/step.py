@@ -25,8 +25,8 @@ Values = NDArray[np.object_]
 MOST = 64
 """Tensors of more elements than this are not followed as values."""
 
-ENDLESS = 1 << 30
-"""Numbers from here on stand for "to the end"."""
+ENDLESS = 10**9
+"""Numbers from here on stand for "to the end": JAX writes 10**9, others the largest integer."""
 
 
 @dataclass(frozen=True)
