@@ -145,6 +145,8 @@ def test_conditions_on_sizes_are_decided(size: int, left: set[str]) -> None:
     model.graph.output[0].type.tensor_type.ClearField("shape")
     open_ = onnx_fix.fix(model, target="trt-7.2", verify=False)
     assert "If" in ops(open_.model) and not open_.ok
+    (refused,) = open_.report.refused
+    assert "`--static N=... --static M=...` makes those of the network inputs" in refused.hint
     fixed = onnx_fix.fix(model, target="trt-7.2", static={"M": size})
     assert fixed.ok and set(ops(fixed.model)) - {"Constant"} == left
 
@@ -162,6 +164,19 @@ def test_constants_that_are_computed_decide_shapes() -> None:
     }""")
     fixed = onnx_fix.fix(model, target="trt-7.2", static={"N": 5})
     assert fixed.ok and "If" not in ops(fixed.model)
+
+
+def test_no_size_helps_where_numbers_decide() -> None:
+    model = proto("""<ir_version: 8, opset_import: ["" : 13]>
+    g (float[N] x, bool c) => (float[A] y) {
+        s = Shape (x) z = ConstantOfShape <value = bool[1] {1}> (s) all = And (z, c)
+        k = Constant <value = int64 {0}> () one = Gather (all, k)
+        y = If (one) <then_branch = t () => (float[a] a) { a = Neg (x) },
+            else_branch = e () => (float[b, d] b) { w = Constant <value = int64[1] {0}> ()
+                b = Unsqueeze (x, w) }>
+    }""")
+    (refused,) = onnx_fix.fix(model, target="trt-7.2", verify=False).report.refused
+    assert refused.op == "If" and "--static" not in refused.hint
 
 
 def test_a_second_time_nothing_is_left_to_do() -> None:
