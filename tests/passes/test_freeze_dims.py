@@ -166,6 +166,15 @@ def test_constants_that_are_computed_decide_shapes() -> None:
     assert fixed.ok and "If" not in ops(fixed.model)
 
 
+def test_other_dims_are_compared_at_several_sizes() -> None:
+    model = proto("""<ir_version: 8, opset_import: ["" : 13]>
+    g (float[B, N] x, float[N] w) => (float[B, N] y) { y = Add (x, w) }""")
+    verification = onnx_fix.fix(model, target="trt-10.3", static={"N": 4}).report.verification
+    assert verification is not None
+    sizes = [(case.sizes["B"], case.sizes["N"]) for case in verification.cases]
+    assert len({b for b, _ in sizes}) == 3 and {n for _, n in sizes} == {4}
+
+
 def test_no_size_helps_where_numbers_decide() -> None:
     model = proto("""<ir_version: 8, opset_import: ["" : 13]>
     g (float[N] x, bool c) => (float[A] y) {
