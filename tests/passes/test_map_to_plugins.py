@@ -401,7 +401,7 @@ def test_constants_become_attributes() -> None:
 
 def test_a_plugin_that_the_parser_has_an_op_for_is_never_reached() -> None:
     model = model_of(
-        "g (float[3,4] x, int64[1,4] i, float[1,4] u) => (float[3,4] y)"
+        "g (float[3,4] x, float[1,4] u) => (float[3,4] y) <int64[1,4] i = {0, 2, 1, 1}>"
         ' { y = ScatterElements<reduction = "add">(x, i, u) }',
         opset=18,
     )
