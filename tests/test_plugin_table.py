@@ -201,6 +201,12 @@ def test_check_names_the_entry_for_an_unknown_op() -> None:
     mends = {f.node: f.mend for f in found if f.code.code == "OF102"}
     assert "`plugins: [{use: mmdeploy/GatherTopk}]`" in mends["y"]
     assert "plugins:" not in mends["z"]
+    text = text.replace("GatherTopk", "TRTBatchedNMS")
+    found = check(onnx.parser.parse_model(text), target="trt-8.6").findings
+    (mend,) = [f.mend for f in found if f.code.code == "OF102" and f.node == "y"]
+    assert mend.endswith(
+        "Or the pass replace-batched-nms with the option `mmdeploy: true` writes it in ops."
+    )
 
 
 def test_an_entry_is_checked_outside_a_pipeline_too() -> None:

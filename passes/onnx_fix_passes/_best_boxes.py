@@ -93,11 +93,17 @@ def image_starts(e: Emitter, tensor: gs.Tensor, images: int | str, size: int) ->
     return e("Mul", e.reshape(line, [-1, 1]), e.ints([size]))
 
 
-def sides(e: Emitter, corners: gs.Tensor) -> dict[str, gs.Tensor]:
-    """The low and the high corner of boxes, in whatever order they have them, and the area."""
-    first, second = (e.slice(corners, [k], [k + 2], [1]) for k in (0, 2))
-    low, high = e("Min", first, second), e("Max", first, second)
-    area = e.reduce("ReduceProd", e("Sub", high, low), [1], keepdims=True)
+def sides(e: Emitter, corners: gs.Tensor, *, turned: bool = True) -> dict[str, gs.Tensor]:
+    """The low and the high corner of boxes, and the area.
+
+    ``turned``: in whatever order the boxes have them; else those whose first is not the low one
+    have no area, and overlap with nothing.
+    """
+    low, high = (e.slice(corners, [k], [k + 2], [1]) for k in (0, 2))
+    if turned:
+        low, high = e("Min", low, high), e("Max", low, high)
+    size = e("Sub", high, low)
+    area = e.reduce("ReduceProd", size if turned else e("Relu", size), [1], keepdims=True)
     return {"low": low, "high": high, "area": area}
 
 

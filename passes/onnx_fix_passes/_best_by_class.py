@@ -1,4 +1,4 @@
-"""What TensorRT's plugin BatchedNMSDynamic_TRT computes, as rounds over all scores."""
+"""What BatchedNMSDynamic_TRT and mmdeploy's TRTBatchedNMS compute, as rounds over all scores."""
 
 from __future__ import annotations
 
@@ -15,18 +15,35 @@ from onnx_fix.scope import Scope, attribute, has_unresolved
 from onnx_fix_passes._best_boxes import WRITTEN, Unfit, image_starts, images_of, overlap, sides
 
 OP = "BatchedNMSDynamic_TRT"
+MMDEPLOY_OP = "TRTBatchedNMS"
 
 _FLOAT = int(TensorProto.FLOAT)
 _INT32 = int(TensorProto.INT32)
 _MOST = 2**24
 """Numbers that float32 tells apart."""
-_NUMBERS = ("shareLocation", "backgroundLabelId", "numClasses", "topK", "keepTopK")
-_THRESHOLDS = ("scoreThreshold", "iouThreshold")
+_SAID = ("background", "classes", "tries", "most", "least", "overlap")
+"""What both plugins are told, in the order of their attributes below."""
+_NUMBERS = 4
+"""So many of those are whole numbers, the others thresholds."""
+_NAMES = {
+    OP: (
+        "backgroundLabelId", "numClasses", "topK", "keepTopK", "scoreThreshold", "iouThreshold",
+        "clipBoxes",
+    ),
+    MMDEPLOY_OP: (
+        "background_label_id", "num_classes", "topk", "keep_topk", "score_threshold",
+        "iou_threshold", "clip_boxes",
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a node asks for; ``tries`` is how many scores of a class are looked at."""
+    """What a node asks for; ``tries`` is how many scores of a class are looked at.
+
+    ``turned``: boxes may have their corners in any order. ``joined``: boxes and scores go out as
+    one, without a number; ``indexed``: the numbers of the boxes, too.
+    """
 
     boxes: gs.Tensor
     scores: gs.Tensor
@@ -40,6 +57,9 @@ class Asked:
     most: int
     none: int
     clipped: bool
+    turned: bool
+    joined: bool
+    indexed: bool
 
 
 def read(scope: Scope, node: gs.Node) -> Asked:
@@ -50,29 +70,29 @@ def read(scope: Scope, node: gs.Node) -> Asked:
     """
     if has_unresolved(node, *node.attrs):
         raise Unfit("an attribute is a parameter of the enclosing function; inline it first")
-    given = {name: attribute(node, name, int) for name in _NUMBERS}
-    limits = {name: attribute(node, name, float) for name in _THRESHOLDS}
-    for name, value in {**given, **limits}.items():
-        if value is None:
-            raise Unfit(f"it has no attribute {name}, which the plugin asks for")
+    told, clips = _told(node), _NAMES[node.op][-1]
     if len(node.inputs) != 2 or any(scope.dtype(t) != _FLOAT for t in node.inputs):
         raise Unfit("its two inputs are not known to be float32; others are sorted in FP16")
-    if not attribute(node, "isNormalized", int, 1):
+    # mmdeploy's library takes the attribute, and adds nothing to the sides of boxes either way.
+    if node.op == OP and not attribute(node, "isNormalized", int, 1):
         raise Unfit("isNormalized is 0, with which the plugin counts areas in pixels")
     boxes, scores = (scope.shape(t) for t in node.inputs)
     if boxes is None or len(boxes) != 4 or scores is None or len(scores) not in (3, 4):
         raise Unfit("the ranks of its boxes and scores are not known to be 4, and 3 or 4")
     lengths = [d for d in (scores[1], boxes[1]) if isinstance(d, int)]
-    classes = given["numClasses"] or 0
+    classes, most = int(told["classes"]), int(told["most"])
     if not lengths or not isinstance(scores[2], int) or not isinstance(boxes[2], int):
         raise Unfit("the numbers of its boxes and classes are not known; fix them in the export")
-    shared = bool(given["shareLocation"])
-    if scores[2] != classes or boxes[2] != (1 if shared else classes) or not lengths[0]:
-        raise Unfit("its shapes are not those of numClasses and shareLocation, or it has no boxes")
-    tries, most = min(given["topK"] or 0, lengths[0]), given["keepTopK"] or 0
-    least = np.float32(limits["scoreThreshold"] or 0)
-    if least < 0 or not 0 < most <= (given["topK"] or 0):
-        raise Unfit("scoreThreshold is negative, or keepTopK is not from 1 to topK")
+    shared = boxes[2] == 1
+    each = 1 if attribute(node, "shareLocation", int, int(shared)) else classes
+    if scores[2] != classes or boxes[2] != each or not lengths[0]:
+        raise Unfit("its shapes are not those of its attributes, or it has no boxes")
+    top = int(told["tries"])
+    if node.op == MMDEPLOY_OP and not 0 < top <= lengths[0]:
+        top = lengths[0]
+    if told["least"] < 0 or not 0 < most <= top:
+        raise Unfit("its score threshold is negative, or it does not keep from 1 to topK boxes")
+    tries = min(top, lengths[0])
     if classes * tries > _MOST:
         raise Unfit(f"it ranks {classes * tries} scores, and float32 tells {_MOST} of them apart")
     return Asked(
@@ -82,13 +102,27 @@ def read(scope: Scope, node: gs.Node) -> Asked:
         lengths[0],
         classes,
         shared,
-        least,
-        np.float32(limits["iouThreshold"] or 0),
+        np.float32(told["least"]),
+        np.float32(told["overlap"]),
         tries,
         most,
-        -1 if given["backgroundLabelId"] is None else given["backgroundLabelId"],
-        bool(attribute(node, "clipBoxes", int, 1)),
+        int(told["background"]),
+        bool(attribute(node, clips, int, 1)),
+        turned=node.op == OP,
+        joined=node.op == MMDEPLOY_OP,
+        indexed=node.op == MMDEPLOY_OP and len(node.outputs) > 2,
     )
+
+
+def _told(node: gs.Node) -> dict[str, float]:
+    """The attributes that have no default."""
+    told: dict[str, float] = {}
+    for place, (name, said) in enumerate(zip(_NAMES[node.op], _SAID, strict=False)):
+        value = attribute(node, name, int if place < _NUMBERS else float)
+        if value is None:
+            raise Unfit(f"it has no attribute {name}, which the plugin asks for")
+        told[said] = value
+    return told
 
 
 def best_by_class(scope: Scope, e: Emitter, asked: Asked) -> list[gs.Tensor]:
@@ -113,21 +147,37 @@ class _Maker:
         self.beyond = e.const(np.float32(size))
         kinds = np.arange(asked.classes, dtype=np.float32).reshape(1, 1, -1, 1)
         self.kinds = e.const(kinds)
+        self.index: gs.Tensor | None = None
 
     def outputs(self) -> list[gs.Tensor]:
         e, asked = self.e, self.asked
         alive, corners = self._tried()
-        best, kind, box = self._chosen(alive, corners, sides(e, corners))
+        read = {"kind": self.kinds, "box": corners}
+        if asked.indexed:
+            read["index"] = self._numbers()
+        found = self._chosen(alive, read, sides(e, corners, turned=asked.turned))
+        best, box = found["best"], found["box"]
         ok = e("Greater", best, self.dead)
-        number = e.reduce("ReduceSum", e.cast(ok, _FLOAT), [1], keepdims=True)
         if asked.clipped:
             box = e("Max", e("Min", box, e.const(np.float32(1))), self.zero)
-        return [
-            e.cast(number, _INT32),
-            e("Where", e.unsqueeze(ok, [2]), box, self.zero),
-            e("Where", ok, best, self.zero),
-            e("Where", ok, kind, self.dead),
-        ]
+        boxes = e("Where", e.unsqueeze(ok, [2]), box, self.zero)
+        scores = e("Where", ok, best, self.zero)
+        rest = [e("Where", ok, found[n], self.dead) for n in ("kind", "index") if n in found]
+        if asked.joined:
+            joined = e.concat([boxes, e.unsqueeze(scores, [2])], 2)
+            return [joined, *(e.cast(t, _INT32) for t in rest)]
+        number = e.reduce("ReduceSum", e.cast(ok, _FLOAT), [1], keepdims=True)
+        return [e.cast(number, _INT32), boxes, scores, *rest]
+
+    def _numbers(self) -> gs.Tensor:
+        """The numbers of the boxes, those of a class behind those of the one before."""
+        e, asked = self.e, self.asked
+        starts = np.arange(1 if asked.shared else asked.classes) * asked.count
+        base = e.const(starts.astype(np.float32).reshape(1, 1, -1, 1))
+        if self.index is not None:
+            return e("Add", e.unsqueeze(e.cast(self.index, _FLOAT), [1]), base)
+        line = np.arange(asked.count, dtype=np.float32)
+        return e("Add", e.const(line.reshape(1, 1, 1, -1)), base)
 
     def _tried(self) -> tuple[gs.Tensor, gs.Tensor]:
         """The scores that are looked at, -1 where one does not count, and their boxes."""
@@ -141,6 +191,7 @@ class _Maker:
         if asked.tries == asked.count:
             return e.unsqueeze(counted, [1]), e.transpose(asked.boxes, [0, 3, 2, 1])
         best, index = e.many("TopK", 2, counted, e.ints([asked.tries]), axis=2)
+        self.index = index
         size, place = asked.count, index
         if not asked.shared:
             size = asked.count * asked.classes
@@ -153,52 +204,64 @@ class _Maker:
         return e.unsqueeze(best, [1]), e.transpose(boxes, [0, 3, 1, 2])
 
     def _chosen(
-        self, alive: gs.Tensor, corners: gs.Tensor, given: Mapping[str, gs.Tensor]
-    ) -> tuple[gs.Tensor, gs.Tensor, gs.Tensor]:
-        """Scores, classes and boxes in order: (B, K), (B, K) and (B, K, 4); -1 are no scores."""
+        self, alive: gs.Tensor, read: Mapping[str, gs.Tensor], given: Mapping[str, gs.Tensor]
+    ) -> dict[str, gs.Tensor]:
+        """The best score of every round, -1 where there is none, and what it has of ``read``.
+
+        All are (B, K), the boxes (B, K, 4).
+        """
         e, asked = self.e, self.asked
-        rows: list[tuple[gs.Tensor, gs.Tensor, gs.Tensor]] = []
+        names = ("best", *read)
+        parts: list[gs.Tensor]
         if asked.most <= WRITTEN:
+            rows: list[list[gs.Tensor]] = []
             for _ in range(asked.most):
-                row, alive = self._round(e, alive, corners, given)
-                rows.append(row)
-            best, kind, box = (e.concat(parts, 2) for parts in zip(*rows, strict=True))
-            return (
-                e.reshape(best, [0, asked.most]),
-                e.reshape(kind, [0, asked.most]),
-                e.transpose(e.reshape(box, [0, 4, asked.most]), [0, 2, 1]),
-            )
+                row, alive = self._round(e, alive, read, given)
+                rows.append([e.unsqueeze(tensor, [0]) for tensor in row])
+            parts = [e.concat(column, 0) for column in zip(*rows, strict=True)]
+        else:
+            parts = self._looped(alive, read, given)
+        turned = (e.transpose(tensor, [1, 0, 2, 3, 4]) for tensor in parts)
+        return {
+            name: e.reshape(tensor, [0, asked.most, 4] if name == "box" else [0, asked.most])
+            for name, tensor in zip(names, turned, strict=True)
+        }
+
+    def _looped(
+        self, alive: gs.Tensor, read: Mapping[str, gs.Tensor], given: Mapping[str, gs.Tensor]
+    ) -> list[gs.Tensor]:
+        """What the rounds of a Loop give, (K, B, 1 or 4, 1, 1)."""
+        asked = self.asked
         whole = (asked.images, 1, asked.classes, asked.tries)
         state = Port(gs.Variable("alive"), _FLOAT, whole)
 
         def body(inner: Emitter) -> tuple[list[Port], list[Port]]:
-            row, left = self._round(inner, state.tensor, corners, given)
+            row, left = self._round(inner, state.tensor, read, given)
             ports = [
-                Port(tensor, _FLOAT, (asked.images, width, 1, 1))
-                for tensor, width in zip(row, (1, 1, 4), strict=True)
+                Port(tensor, _FLOAT, (asked.images, 4 if name == "box" else 1, 1, 1))
+                for name, tensor in zip(("best", *read), row, strict=True)
             ]
             return [Port(left, _FLOAT, whole)], ports
 
-        _, bests, kinds, boxes = e.loop(asked.most, [(alive, state)], body)
-        best, kind, box = (e.transpose(t, [1, 0, 2, 3, 4]) for t in (bests, kinds, boxes))
-        return (
-            e.reshape(best, [0, asked.most]),
-            e.reshape(kind, [0, asked.most]),
-            e.reshape(box, [0, asked.most, 4]),
-        )
+        return list(self.e.loop(asked.most, [(alive, state)], body)[1:])
 
     def _round(
-        self, e: Emitter, alive: gs.Tensor, corners: gs.Tensor, given: Mapping[str, gs.Tensor]
-    ) -> tuple[tuple[gs.Tensor, gs.Tensor, gs.Tensor], gs.Tensor]:
-        """The best score with its class and box, and what is alive after it."""
+        self,
+        e: Emitter,
+        alive: gs.Tensor,
+        read: Mapping[str, gs.Tensor],
+        given: Mapping[str, gs.Tensor],
+    ) -> tuple[list[gs.Tensor], gs.Tensor]:
+        """The best score with what it has of ``read``, and what is alive after it."""
         best = e.reduce("ReduceMax", alive, [2, 3], keepdims=True)
         places = e("Where", e("Equal", alive, best), self.line, self.beyond)
         one = e("Equal", self.line, e.reduce("ReduceMin", places, [2, 3], keepdims=True))
-        box, kind = (
-            e.reduce("ReduceSum", e("Where", one, tensor, self.zero), [2, 3], keepdims=True)
-            for tensor in (corners, self.kinds)
-        )
-        over = e("Greater", overlap(e, given, sides(e, box)), e.const(self.asked.overlap))
-        over = e("And", over, e("Equal", self.kinds, kind))
+        own = {
+            name: e.reduce("ReduceSum", e("Where", one, tensor, self.zero), [2, 3], keepdims=True)
+            for name, tensor in read.items()
+        }
+        share = overlap(e, given, sides(e, own["box"], turned=self.asked.turned))
+        over = e("Greater", share, e.const(self.asked.overlap))
+        over = e("And", over, e("Equal", self.kinds, own["kind"]))
         left = e("Where", e("Or", over, one), self.dead, alive)
-        return (best, kind, box), left
+        return [best, *own.values()], left

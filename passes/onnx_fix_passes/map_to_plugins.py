@@ -111,8 +111,8 @@ class MapToPlugins(Pass):
                 f"{scope.opset}"
             )
         inputs = _inputs(scope, node, entry)
-        if not entry.replaces:
-            raise NoCounterpart("the table says what it computes, for verification alone")
+        if entry.by:
+            raise NoCounterpart(f"{entry.by} writes it in ops; the table is for verification alone")
         if len(node.outputs) > len(entry.outputs):
             raise NoCounterpart(
                 f"it has {len(node.outputs)} outputs, the table {len(entry.outputs)}"
@@ -219,7 +219,8 @@ def _note(scope: Scope, entry: PluginEntry) -> str:
     if entry.library and not stock:
         where = f"needs {entry.library}"
     said = "compared by the body in the table" if entry.body else "not compared: it has no body"
-    return f"{entry.plugin} {where}; {said}"
+    more = f"; it {entry.note}" if entry.note else ""
+    return f"{entry.plugin} {where}; {said}{more}"
 
 
 def _creator(entry: PluginEntry) -> dict[str, str]:

@@ -6,16 +6,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+import onnx_graphsurgeon as gs
+
 from onnx_fix.contract import Exactness, Mends, Pass, Rewrite, Skip, Stage
 from onnx_fix.emit import Emitter
 from onnx_fix.scope import Scope
 from onnx_fix_passes._best_boxes import Unfit, plugin_nodes
-from onnx_fix_passes._best_by_class import OP, best_by_class, read
+from onnx_fix_passes._best_by_class import MMDEPLOY_OP, OP, best_by_class, read
 
 
 @dataclass(frozen=True)
 class ReplaceBatchedNms(Pass):
     """Write TensorRT's plugin BatchedNMSDynamic_TRT in ops, where the target has no such plugin.
+
+    With an option, TRTBatchedNMS of mmdeploy's library, too, which gives boxes and scores as one.
 
     Before:
         number, boxes, scores, classes = TRT.BatchedNMSDynamic_TRT(boxes, scores)
@@ -42,8 +46,11 @@ class ReplaceBatchedNms(Pass):
     everywhere: bool = False
     """Also rewrite nodes that the target takes."""
 
+    mmdeploy: bool = False
+    """Also rewrite mmdeploy::TRTBatchedNMS, for those who have no library with it."""
+
     def sites(self, scope: Scope) -> Iterator[Rewrite | Skip]:
-        for node in plugin_nodes(scope, OP, everywhere=self.everywhere):
+        for node in self._nodes(scope):
             try:
                 asked = read(scope, node)
             except Unfit as error:
@@ -53,3 +60,8 @@ class ReplaceBatchedNms(Pass):
             made = best_by_class(scope, e, asked)
             pairs = [(old, new) for old, new in zip(node.outputs, made, strict=False) if old.name]
             yield e.rewrite(node, pairs, exactness=Exactness.ROUNDING)
+
+    def _nodes(self, scope: Scope) -> Iterator[gs.Node]:
+        yield from plugin_nodes(scope, OP, everywhere=self.everywhere)
+        if self.mmdeploy:
+            yield from plugin_nodes(scope, MMDEPLOY_OP, everywhere=True)

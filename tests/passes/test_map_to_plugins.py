@@ -430,7 +430,9 @@ def test_an_entry_for_verification_alone_replaces_nothing() -> None:
     stock = MapToPlugins(table=(PluginEntry(use="stock"),))
     assert skip_reasons(stock, model, target="trt-8.6") == []
     (why,) = skip_reasons(stock, model, target="rtx-1.7")
-    assert why == "the table says what it computes, for verification alone"
+    assert why == (
+        "the pass replace-efficient-nms writes it in ops; the table is for verification alone"
+    )
 
 
 # -- a table of the user --------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from onnx_fix.api import fix
 from onnx_fix.check import check
 from onnx_fix.contract import Exactness
+from onnx_fix.pipeline import parse_pipeline
 from onnx_fix.plugin_bodies import plugin_bodies
 from onnx_fix.testing import ops, run_model, run_pass, skip_reasons
 from onnx_fix.verify.source import with_bodies
@@ -218,13 +220,13 @@ def test_what_the_target_has_stays() -> None:
     [
         ("float[", "float16[", "not known to be float32"),
         ("isNormalized = 1", "isNormalized = 0", "counts areas in pixels"),
-        ("float[B,4,1,4] b", "float[B,4,2,4] b", "not those of numClasses and shareLocation"),
-        ("numClasses = 3", "numClasses = 4", "not those of numClasses and shareLocation"),
+        ("float[B,4,1,4] b", "float[B,4,2,4] b", "not those of its attributes"),
+        ("numClasses = 3", "numClasses = 4", "not those of its attributes"),
         ("[B,4,", "[B,N,", "numbers of its boxes and classes are not known"),
         ("float[B,4,1,4] b", "float[B,4,4] b", "are not known to be 4, and 3 or 4"),
         ("topK = 20", "top = 20", "it has no attribute topK"),
-        ("keepTopK = 5", "keepTopK = 50", "keepTopK is not from 1 to topK"),
-        ("scoreThreshold = 0.25", "scoreThreshold = -0.5", "scoreThreshold is negative"),
+        ("keepTopK = 5", "keepTopK = 50", "it does not keep from 1 to topK"),
+        ("scoreThreshold = 0.25", "scoreThreshold = -0.5", "its score threshold is negative"),
     ],
 )
 def test_refusals(old: str, new: str, why: str) -> None:
@@ -236,3 +238,122 @@ def test_refusals(old: str, new: str, why: str) -> None:
     assert old in model
     (reason,) = skip_reasons(ReplaceBatchedNms(), model.replace(old, new), target="trt-11.0")
     assert why in reason
+
+
+# -- mmdeploy's -----------------------------------------------------------------------------------
+
+
+def mmdeploy_nms(boxes: Array, scores: Array, **how: Any) -> list[Array]:
+    """As batched_nms, but that boxes with a first corner that is not the low one have no area."""
+    flat = boxes.copy()
+    flat[..., 2:] = np.maximum(flat[..., 2:], flat[..., :2])
+    top = how["topk"] if 0 < how["topk"] <= boxes.shape[1] else boxes.shape[1]
+    count, most = boxes.shape[1], how["keep_topk"]
+    share = int(boxes.shape[2] == 1)
+    # The numbers of boxes ride along as boxes that nothing is clipped of.
+    numbers = np.arange(count * boxes.shape[2], dtype=np.float32)
+    numbers = numbers.reshape(boxes.shape[2], count).T
+    found = {
+        name: _by_box(flat, rows, scores, how, top, share)
+        for name, rows in (("box", boxes), ("number", np.repeat(numbers[..., None], 4, -1)[None]))
+    }
+    number, box, score, kind = found["box"]
+    index = np.full((len(boxes), most), -1, np.int32)
+    for b in range(len(boxes)):
+        index[b, : number[b, 0]] = found["number"][1][b, : number[b, 0], 0]
+    if how.get("clip_boxes", 1):
+        box = np.clip(box, 0, 1)
+    return [np.concatenate([box, score[..., None]], -1), kind.astype(np.int32), index]
+
+
+def _by_box(
+    flat: Array, rows: Array, scores: Array, how: dict[str, Any], top: int, share: int
+) -> list[Array]:
+    """What batched_nms finds, with rows of another tensor in place of the boxes."""
+    images, _, classes = scores.shape
+    most = how["keep_topk"]
+    out: list[Array] = [
+        np.zeros((images, 1), np.int32),
+        np.zeros((images, most, 4), np.float32),
+        np.zeros((images, most), np.float32),
+        np.full((images, most), -1, np.float32),
+    ]
+    for b in range(images):
+        kept: list[tuple[Array, np.float32, int]] = []
+        for c in range(classes):
+            if c == how.get("background_label_id", -1):
+                continue
+            place = 0 if share else c
+            order = np.argsort(-scores[b, :, c], kind="stable")
+            tried = [n for n in order if scores[b, n, c] > np.float32(how["score_threshold"])][:top]
+            stay: list[int] = []
+            for n in tried:
+                near = (overlap(flat[b, n, place], flat[b, m, place]) for m in stay)
+                if all(share_ <= np.float32(how["iou_threshold"]) for share_ in near):
+                    stay.append(n)
+            own = rows[b % len(rows)]
+            kept += [(own[n, place], scores[b, n, c], c) for n in stay]
+        kept.sort(key=lambda item: -item[1])
+        out[0][b] = len(kept[:most])
+        for k, (box, score, c) in enumerate(kept[:most]):
+            out[1][b, k], out[2][b, k], out[3][b, k] = box, score, c
+    return out
+
+
+def mmdeploy_model(feeds: dict[str, Array], outputs: int, **how: Any) -> onnx.ModelProto:
+    boxes, scores = (",".join(["B", *map(str, v.shape[1:])]) for v in feeds.values())
+    text, k = ", ".join(f"{name} = {value}" for name, value in how.items()), how["keep_topk"]
+    out = [f"float[B,{k},5] d", f"int32[B,{k}] l", f"int32[B,{k}] i"][:outputs]
+    return onnx.parser.parse_model(
+        f'<ir_version: 8, opset_import: ["" : 13, "mmdeploy" : 1]> g (float[{boxes}] b,'
+        f" float[{scores}] s) => ({', '.join(out)}) {{ {', '.join('dli'[:outputs])} ="
+        f" mmdeploy.TRTBatchedNMS<{text}>(b, s) }}"
+    )
+
+
+MMDEPLOY: dict[str, Any] = {
+    "num_classes": 3, "background_label_id": -1, "iou_threshold": 0.5, "score_threshold": 0.25,
+    "topk": -1, "keep_topk": 6, "is_normalized": 0, "clip_boxes": 0, "return_index": 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", [
+    {},
+    {"topk": 7},
+    {"topk": 100, "keep_topk": 11},
+    {"is_normalized": 1, "clip_boxes": 1},
+    {"background_label_id": 1, "iou_threshold": 0.2},
+    {"score_threshold": 0.9, "keep_topk": 9},
+])  # fmt: skip
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("outputs", [2, 3])
+def test_of_mmdeploy(how: dict[str, Any], own: bool, outputs: int) -> None:
+    feeds = drawn(6, 2, 11, 3, own=own, whole=True)
+    asked = {**MMDEPLOY, **how, "return_index": int(outputs == 3)}
+    want = mmdeploy_nms(feeds["b"], feeds["s"], **asked)[:outputs]
+    model = mmdeploy_model(feeds, outputs, **asked)
+    fixed, _ = run_pass(ReplaceBatchedNms(mmdeploy=True), model, target="rtx-1.7")
+    assert "TRTBatchedNMS" not in ops(fixed)
+    for made in (with_bodies(model, plugin_bodies(17)), fixed):
+        for have, wanted in pairs(made, feeds, want):
+            assert have.dtype == wanted.dtype and have.shape == wanted.shape
+            np.testing.assert_array_equal(have, wanted)
+
+
+def test_of_mmdeploy_by_a_pipeline_file() -> None:
+    feeds = drawn(6, 2, 11, 3)
+    model = mmdeploy_model(feeds, 2, **MMDEPLOY)
+    text = "version: 1\npasses: [{pass: replace-batched-nms, options: {mmdeploy: true}}]\n"
+    result = fix(model, target="rtx-1.7", pipeline=parse_pipeline(text, "p.yaml", Path()))
+    assert result.report.verification is not None
+    assert result.report.verification.status == "equal"
+    assert not [f for f in check(result.model, target="rtx-1.7").findings if f.blocks]
+
+
+def test_of_mmdeploy_where_the_library_is_there() -> None:
+    feeds = drawn(6, 2, 11, 3)
+    model = mmdeploy_model(feeds, 2, **MMDEPLOY)
+    assert skip_reasons(ReplaceBatchedNms(), model, target="trt-8.6") == []
+    few = mmdeploy_model(feeds, 2, **{**MMDEPLOY, "keep_topk": 12})
+    (why,) = skip_reasons(ReplaceBatchedNms(mmdeploy=True), few, target="trt-8.6")
+    assert "it does not keep from 1 to topK boxes" in why

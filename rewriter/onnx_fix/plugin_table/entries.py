@@ -116,9 +116,10 @@ class PluginEntry(_Strict):
         default="", description="what has the plugin, where no release does; wants targets"
     )
     everywhere: bool = Field(default=False, description="also nodes that the target takes")
-    replaces: bool = Field(
-        default=True, description="false: no node is replaced, the body is for verification alone"
+    by: str = Field(
+        default="", description="what replaces the op, where the body is for verification alone"
     )
+    note: str = Field(default="", description="what the user has to know of the plugin")
     attributes: dict[str, AttributeRule | None] = Field(
         default_factory=dict,
         description="attributes of the plugin node; null: one of the op that must be its default",
