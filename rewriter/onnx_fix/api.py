@@ -14,6 +14,15 @@ from numpy.typing import ArrayLike, NDArray
 from onnx import ModelProto
 
 from onnx_fix import registry
+from onnx_fix.asked_passes import (
+    UNFREEZING,
+    with_dynamic,
+    with_freeze,
+    with_max_count,
+    with_retype_io,
+    with_static,
+    with_unfreeze,
+)
 from onnx_fix.bisect import first_bad
 from onnx_fix.contract import Change, Exactness, PassResult
 from onnx_fix.engine import MOST_ROUNDS
@@ -22,19 +31,7 @@ from onnx_fix.job import Job, Observer, job_of
 from onnx_fix.load import opset_of
 from onnx_fix.lower.table import LOWEST
 from onnx_fix.model import Model
-from onnx_fix.pipeline import (
-    UNFREEZING,
-    PassEntry,
-    Pipeline,
-    VerifySettings,
-    read_pipeline,
-    with_dynamic,
-    with_freeze,
-    with_max_count,
-    with_retype_io,
-    with_static,
-    with_unfreeze,
-)
+from onnx_fix.pipeline import PassEntry, Pipeline, VerifySettings, read_pipeline
 from onnx_fix.plugin_bodies import plugin_bodies, reference_functions
 from onnx_fix.profiles import Asked, Ranges, Shapes, asked_of, symbol_ranges, value_ranges
 from onnx_fix.report import Report, blockers, describe, source_name, summarise
