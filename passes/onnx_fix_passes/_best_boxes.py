@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +24,7 @@ _DEEP = np.float32(-32768)
 """What the plugin writes in place of a score that does not count."""
 _DENSE = np.float32(0.007)
 """Below this threshold the plugin keeps scores that do not count, at the end of the order."""
-_WRITTEN = 8
+WRITTEN = 8
 """Up to this many rounds are written one after the other, more as a Loop."""
 _NEEDED = ("score_threshold", "iou_threshold", "max_output_boxes")
 
@@ -61,6 +61,58 @@ class Asked:
     def dense(self) -> bool:
         """Whether scores that do not count are kept, with what the plugin writes there."""
         return bool(self.least < _raw(_DENSE, self.active))
+
+
+def plugin_nodes(scope: Scope, op: str, *, everywhere: bool) -> Iterator[gs.Node]:
+    """The nodes of a plugin that the target does not ship, or with ``everywhere`` all."""
+    functions = {f.domain for f in scope.model.proto.functions if f.name == op}
+    for domain in sorted({n.domain or "" for n in scope.graph.nodes if n.op == op} - functions):
+        for node in scope.nodes(op, domain=domain):
+            if everywhere or op not in scope.target.plugins or scope.refused(node):
+                yield node
+
+
+def images_of(scope: Scope, node: gs.Node) -> int | str:
+    """The number of images in the first two inputs, or a symbol for it."""
+    firsts = [_first(scope, t) for t in node.inputs[:2]]
+    named = next((d for d in firsts if isinstance(d, str)), f"{node.outputs[0].name}_batch")
+    return next((d for d in firsts if isinstance(d, int)), named)
+
+
+def image_starts(e: Emitter, tensor: gs.Tensor, images: int | str, size: int) -> gs.Tensor | None:
+    """Where the rows of every image begin, (B, 1) of int64, with so many rows in each.
+
+    ``tensor`` has the images first. None where there is one image.
+    """
+    if images == 1:
+        return None
+    if isinstance(images, int):
+        return e.const(np.arange(images, dtype=np.int64).reshape(-1, 1) * size)
+    end = e.reshape(e.dim(tensor, 0), [])
+    line = e("Range", np.asarray(0, np.int64), end, np.asarray(1, np.int64))
+    return e("Mul", e.reshape(line, [-1, 1]), e.ints([size]))
+
+
+def sides(e: Emitter, corners: gs.Tensor, *, turned: bool = True) -> dict[str, gs.Tensor]:
+    """The low and the high corner of boxes, and the area.
+
+    ``turned``: in whatever order the boxes have them; else those whose first is not the low one
+    have no area, and overlap with nothing.
+    """
+    low, high = (e.slice(corners, [k], [k + 2], [1]) for k in (0, 2))
+    if turned:
+        low, high = e("Min", low, high), e("Max", low, high)
+    size = e("Sub", high, low)
+    area = e.reduce("ReduceProd", size if turned else e("Relu", size), [1], keepdims=True)
+    return {"low": low, "high": high, "area": area}
+
+
+def overlap(e: Emitter, given: Mapping[str, gs.Tensor], own: Mapping[str, gs.Tensor]) -> gs.Tensor:
+    """The shared area by the joint one, no number where both are 0; corners along axis 1."""
+    ends = e("Min", given["high"], own["high"]), e("Max", given["low"], own["low"])
+    shared = e.reduce("ReduceProd", e("Relu", e("Sub", *ends)), [1], keepdims=True)
+    joint = e("Sub", e("Add", given["area"], own["area"]), shared)
+    return e("Div", shared, joint)
 
 
 def _raw(threshold: np.float32, active: bool) -> np.float32:
@@ -124,13 +176,11 @@ def _read(
     if most < 1 or overlap <= 0 or not 0 <= threshold < 1:
         raise Unfit("the plugin takes no such max_output_boxes, iou_threshold or score_threshold")
     active = bool(flags["score_activation"])
-    firsts = [_first(scope, t) for t in given[:2]]
-    named = next((d for d in firsts if isinstance(d, str)), f"{node.outputs[0].name}_batch")
     return Asked(
         given[0],
         given[1],
         given[2] if len(given) == 3 else None,
-        next((d for d in firsts if isinstance(d, int)), named),
+        images_of(scope, node),
         count,
         classes,
         shared,
@@ -157,7 +207,6 @@ class _Maker:
         self.scope, self.e, self.asked, self.many = scope, e, asked, many
         self.beyond = e.const(np.float32(many))
         self.zero = e.const(np.float32(0))
-        self.line: gs.Tensor | None = None
 
     def outputs(self) -> list[gs.Tensor]:
         e, asked, many = self.e, self.asked, self.many
@@ -209,17 +258,8 @@ class _Maker:
 
     def _in_batch(self, index: gs.Tensor, size: int) -> gs.Tensor:
         """Positions in rows of a size as positions in all rows of all images."""
-        e, images = self.e, self.asked.images
-        if images == 1:
-            return index
-        if isinstance(images, int):
-            starts = e.const(np.arange(images, dtype=np.int64).reshape(-1, 1) * size)
-            return e("Add", index, starts)
-        if self.line is None:
-            end = e.reshape(e.dim(self.asked.scores, 0), [])
-            line = e("Range", np.asarray(0, np.int64), end, np.asarray(1, np.int64))
-            self.line = e.reshape(line, [-1, 1])
-        return e("Add", index, e("Mul", self.line, e.ints([size])))
+        starts = image_starts(self.e, self.asked.scores, self.asked.images, size)
+        return index if starts is None else self.e("Add", index, starts)
 
     def _corners(self, index: gs.Tensor, kinds: gs.Tensor | None) -> gs.Tensor:
         """The boxes of the best scores, low and high corner: (B, M, 4)."""
@@ -252,21 +292,14 @@ class _Maker:
     def _chosen(self, scores: gs.Tensor, corners: gs.Tensor, kinds: gs.Tensor | None) -> gs.Tensor:
         """The numbers of the scores that are kept, in order, M where there are no more: (B, K)."""
         e, asked, many = self.e, self.asked, self.many
-        turned = e.transpose(corners, [0, 2, 1])
-        first, second = (e.slice(turned, [k], [k + 2], [1]) for k in (0, 2))
-        low, high = e("Min", first, second), e("Max", first, second)
-        given: dict[str, gs.Tensor] = {
-            "low": low,
-            "high": high,
-            "area": e.reduce("ReduceProd", e("Sub", high, low), [1], keepdims=True),
-        }
+        given = sides(e, e.transpose(corners, [0, 2, 1]))
         if kinds is not None and not asked.agnostic:
             given["kind"] = e.unsqueeze(e.cast(kinds, _FLOAT), [1])
         line = e.const(np.arange(many, dtype=np.float32).reshape(1, 1, many))
         best = e.unsqueeze(scores, [1])
         lowest = np.float32(-np.inf) if asked.dense else _DEEP
         alive: gs.Tensor = e("Where", e("Greater", best, e.const(lowest)), line, self.beyond)
-        if asked.most <= _WRITTEN:
+        if asked.most <= WRITTEN:
             numbers: list[gs.Tensor] = []
             for _ in range(asked.most):
                 number, alive = self._round(e, alive, given)
@@ -292,12 +325,9 @@ class _Maker:
             name: e.reduce("ReduceSum", e("Where", one, tensor, self.zero), [2], keepdims=True)
             for name, tensor in given.items()
         }
-        ends = e("Min", given["high"], own["high"]), e("Max", given["low"], own["low"])
-        shared = e.reduce("ReduceProd", e("Relu", e("Sub", *ends)), [1], keepdims=True)
-        joint = e("Sub", e("Add", given["area"], own["area"]), shared)
         # A share at the threshold is over it; nothing by nothing is no number, and not greater.
         below = e.const(np.nextafter(self.asked.overlap, np.float32(0), dtype=np.float32))
-        over: gs.Tensor = e("Greater", e("Div", shared, joint), below)
+        over: gs.Tensor = e("Greater", overlap(e, given, own), below)
         if "kind" in given:
             over = e("And", over, e("Equal", given["kind"], own["kind"]))
         return number, e("Where", e("Or", over, one), self.beyond, alive)

@@ -186,7 +186,7 @@ class Rounds:
             length = size if not isinstance(length, int) else length
         if not isinstance(length, int):
             dim = f"the dim '{length}'" if length else "a dim of unknown size"
-            raise Unresolved(f"it goes over {dim} of '{scanned[0]}'; fix the dim")
+            raise Unresolved(f"it goes over {dim} of '{scanned[0]}'; fix the dim (--static)")
         self._check(length)
         outputs = list(node.output[held:])
         stacked: list[list[str]] = [[] for _ in outputs]

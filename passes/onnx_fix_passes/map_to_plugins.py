@@ -23,8 +23,11 @@ from onnx_fix.plugin_table import (
     expanded,
     translated,
 )
-from onnx_fix.plugin_table.bodies import body_of, opset_of_body
+from onnx_fix.plugin_table.bodies import as_tensors, body_of, opset_of_body
+from onnx_fix.plugin_table.entries import parsed_nodes
 from onnx_fix.scope import Scope
+from onnx_fix.signs import Signs
+from onnx_fix.target import TensorFacts
 from onnx_fix_passes._from_protos import emit_all
 
 
@@ -102,14 +105,21 @@ class MapToPlugins(Pass):
             raise NoCounterpart(
                 f"its attribute {refs[0]} is a parameter of the enclosing function; inline it first"
             )
+        if entry.is_standard and scope.opset < entry.since:
+            raise NoCounterpart(
+                f"the table has it as operator set {entry.since} does, and the model has "
+                f"{scope.opset}"
+            )
         inputs = _inputs(scope, node, entry)
-        if not entry.replaces:
-            raise NoCounterpart("the table says what it computes, for verification alone")
+        if entry.by:
+            raise NoCounterpart(f"{entry.by} writes it in ops; the table is for verification alone")
         if len(node.outputs) > len(entry.outputs):
             raise NoCounterpart(
                 f"it has {len(node.outputs)} outputs, the table {len(entry.outputs)}"
             )
-        attributes = translated(entry, dict(node.attrs), partial(_numbers, scope, inputs))
+        attributes = translated(
+            entry, dict(node.attrs), partial(_numbers, scope, inputs), scope.opset
+        )
         why = "plugins are not wanted" if self.form == "onnx" else ""
         why = why or _against(scope, entry, inputs, attributes)
         e = Emitter(scope)
@@ -151,9 +161,17 @@ def _check(scope: Scope, tensor: gs.Tensor, rule: InputRule) -> None:
         )
     if rule.constant and scope.constness(tensor) == "runtime":
         raise NoCounterpart(f"its input {rule.name} is no constant")
-    if rule.rank is not None and rank != rule.rank:
+    ranks = (rule.rank,) if isinstance(rule.rank, int) else rule.rank
+    if ranks is not None and rank not in ranks:
         said = "not known" if rank is None else str(rank)
-        raise NoCounterpart(f"the rank of its input {rule.name} is {said}, not {rule.rank}")
+        wanted = " or ".join(map(str, ranks))
+        raise NoCounterpart(f"the rank of its input {rule.name} is {said}, not {wanted}")
+    shape = scope.shape(tensor) or ()
+    for axis in rule.known:
+        if axis >= len(shape) or not isinstance(shape[axis], int):
+            raise NoCounterpart(f"the size of its input {rule.name} along axis {axis} is not known")
+    if rule.nonnegative and not Signs(scope, None).nonnegative(tensor):
+        raise NoCounterpart(f"its input {rule.name} may be negative, for all that is known")
 
 
 def _number(name: str) -> int:
@@ -184,10 +202,13 @@ def _against(
         )
     elif plugin not in target.plugins:
         return f"{target.name} does not ship {plugin}"
-    given = [inputs[name] for name in entry.plugin_inputs]
+    given = [inputs.get(name, TensorFacts("")) for name in entry.plugin_inputs]
     whole = {**attributes, **_creator(entry)}
     verdict = scope.proposed(plugin, given, whole)
-    refusing = [f for f in verdict.findings if f.refuses and not f.in_doubt]
+    # A plugin that the table places there is found, whatever ops and plugins the release has.
+    placed = {"no_importer", "unknown_plugin"} if entry.targets is not None else set()
+    findings = (f for f in verdict.findings if f.kind not in placed)
+    refusing = [f for f in findings if f.refuses and not f.in_doubt]
     return refusing[0].why if verdict.status == "refused" and refusing else ""
 
 
@@ -198,7 +219,8 @@ def _note(scope: Scope, entry: PluginEntry) -> str:
     if entry.library and not stock:
         where = f"needs {entry.library}"
     said = "compared by the body in the table" if entry.body else "not compared: it has no body"
-    return f"{entry.plugin} {where}; {said}"
+    more = f"; it {entry.note}" if entry.note else ""
+    return f"{entry.plugin} {where}; {said}{more}"
 
 
 def _creator(entry: PluginEntry) -> dict[str, str]:
@@ -213,7 +235,12 @@ def _by_plugin(
     attributes: dict[str, Any],
 ) -> list[gs.Tensor]:
     casts = {rule.name: rule.cast for rule in entry.inputs}
-    given = [_cast(e, scope, inputs[name], casts[name]) for name in entry.plugin_inputs]
+    read = inputs if entry.before else entry.plugin_inputs
+    ready = {name: _cast(e, scope, inputs[name], casts[name]) for name in read}
+    if entry.before:
+        nodes = as_tensors(parsed_nodes(entry, entry.before, entry.plugin_inputs).node)
+        ready.update(emit_all(e, nodes, lambda name: ready.get(name)))
+    given = [ready[name] for name in entry.plugin_inputs]
     made = e.many(
         str(entry.plugin),
         len(entry.outputs),

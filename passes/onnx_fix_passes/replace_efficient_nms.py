@@ -12,7 +12,7 @@ from pydantic import Field
 from onnx_fix.contract import Exactness, Mends, Pass, Rewrite, Skip, Stage
 from onnx_fix.emit import Emitter
 from onnx_fix.scope import Scope
-from onnx_fix_passes._best_boxes import FEWEST, OP, Asked, Unfit, best_boxes, read
+from onnx_fix_passes._best_boxes import FEWEST, OP, Asked, Unfit, best_boxes, plugin_nodes, read
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,8 @@ class ReplaceEfficientNms(Pass):
     """Also rewrite nodes that the target takes."""
 
     def sites(self, scope: Scope) -> Iterator[Rewrite | Skip]:
-        functions = {(f.domain, f.name) for f in scope.model.proto.functions}
-        domains = {n.domain or "" for n in scope.graph.nodes if n.op == OP}
-        for domain in sorted(domains - {d for d, name in functions if name == OP}):
-            for node in scope.nodes(OP, domain=domain):
-                if self.everywhere or OP not in scope.target.plugins or scope.refused(node):
-                    yield self._site(scope, node)
+        for node in plugin_nodes(scope, OP, everywhere=self.everywhere):
+            yield self._site(scope, node)
 
     def _site(self, scope: Scope, node: gs.Node) -> Rewrite | Skip:
         try:

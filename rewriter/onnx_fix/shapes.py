@@ -41,6 +41,9 @@ _ANONYMOUS = "unk__"
 _MOST_DATA = 64
 """Constants of at most this many elements are shown to onnx as values (axes, sizes, splits)."""
 
+_SIZED = frozenset({"ConstantOfShape", "Expand", "Pad", "Reshape", "Resize", "Slice", "Tile"})
+"""Ops whose outputs have shapes that follow from values."""
+
 
 def infer_all(model: Model) -> dict[int, TypeInfo]:
     """What onnx finds for the whole model, by identity of the tensor."""
@@ -113,9 +116,25 @@ class Sweep:
 
     def _worth_asking(self, node: gs.Node) -> bool:
         """Whether more is known of the inputs than when the outputs were last looked at."""
-        return any(id(t) in self._improved for t in node.inputs) or any(
-            t.name and id(t) not in self._types for t in node.outputs
+        if any(id(t) in self._improved for t in node.inputs):
+            return True
+        if any(t.name and id(t) not in self._types for t in node.outputs):
+            return True
+        return node.op in _SIZED and self._is_vague(node.outputs[0]) and self._is_sized(node)
+
+    def _is_vague(self, tensor: gs.Tensor) -> bool:
+        shape = self._info(tensor).shape
+        return shape is None or any(
+            d is None or (isinstance(d, str) and d.startswith(_ANONYMOUS)) for d in shape
         )
+
+    def _is_sized(self, node: gs.Node) -> bool:
+        """Whether constants that have to be computed decide on the shape of its output."""
+        first = 0 if node.op == "ConstantOfShape" else 1
+        return any(t.name and self._is_foldable(t) for t in node.inputs[first:])
+
+    def _is_foldable(self, tensor: gs.Tensor) -> bool:
+        return self._model.constness(tensor) == "foldable"
 
     def _learn(self, tensor: gs.Tensor, info: TypeInfo) -> None:
         before = self._types.get(id(tensor))
@@ -141,7 +160,7 @@ class Sweep:
             if info.dtype is None:
                 return
             types[tensor.name] = info
-            value = self._model.value_if_there(tensor, limit=_MOST_DATA) if _is_data(info) else None
+            value = self._data(node, tensor) if _is_data(info) else None
             if value is not None:
                 data[tensor.name] = value
         question = _question(scope.opset, node, types, data)
@@ -153,6 +172,16 @@ class Sweep:
         for tensor, found in zip(node.outputs, answer, strict=True):
             if found is not None:
                 yield tensor, found
+
+    def _data(self, node: gs.Node, tensor: gs.Tensor) -> NDArray[np.generic] | None:
+        """The value of a small constant, computed where it decides on a shape.
+
+        The nodes before this one are done, so that what is known of them is final.
+        """
+        value = self._model.value_if_there(tensor, limit=_MOST_DATA)
+        if value is None and node.op in _SIZED and self._is_foldable(tensor):
+            value = self._model.folded(tensor)
+        return None if value is None or value.size > _MOST_DATA else value
 
     def _inferred(
         self,

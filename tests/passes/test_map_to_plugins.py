@@ -401,7 +401,7 @@ def test_constants_become_attributes() -> None:
 
 def test_a_plugin_that_the_parser_has_an_op_for_is_never_reached() -> None:
     model = model_of(
-        "g (float[3,4] x, int64[1,4] i, float[1,4] u) => (float[3,4] y)"
+        "g (float[3,4] x, float[1,4] u) => (float[3,4] y) <int64[1,4] i = {0, 2, 1, 1}>"
         ' { y = ScatterElements<reduction = "add">(x, i, u) }',
         opset=18,
     )
@@ -430,7 +430,9 @@ def test_an_entry_for_verification_alone_replaces_nothing() -> None:
     stock = MapToPlugins(table=(PluginEntry(use="stock"),))
     assert skip_reasons(stock, model, target="trt-8.6") == []
     (why,) = skip_reasons(stock, model, target="rtx-1.7")
-    assert why == "the table says what it computes, for verification alone"
+    assert why == (
+        "the pass replace-efficient-nms writes it in ops; the table is for verification alone"
+    )
 
 
 # -- a table of the user --------------------------------------------------------------------------

@@ -231,7 +231,7 @@ def test_scores_and_boxes_with_one_more_dimension() -> None:
     compare(more, want, model_of(more, background_class=2), exact=True)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     count=st.integers(1, 12),

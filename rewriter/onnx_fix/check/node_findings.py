@@ -89,9 +89,11 @@ def _by_table(node: gs.Node, finding: Finding) -> str:
     from onnx_fix.plugin_table import shipped
 
     key = (node.domain or "", node.op)
-    known = [e for e in shipped() if key in e.keys and e.replaces]
+    known = [e for e in shipped() if key in e.keys]
     if not known:
         return ""
+    if known[0].by:
+        return f" Or {known[0].by} writes it in ops."
     named = ", or ".join(dict.fromkeys(e.known_as for e in known))
     return (
         f" Or write `plugins: [{{use: {known[0].name}}}]` in a pipeline file, and `onnx-fix fix` "

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from onnx_fix.plugin_table.entries import ONNX_BODY, PluginEntry, function_text
+from onnx_fix.plugin_table.entries import ONNX_BODY, PluginEntry, function_text, parsed_nodes
 from onnx_fix.plugin_table.translate import (
     NoCounterpart,
     converted,
@@ -61,10 +61,16 @@ class NodeBody:
             return None
         try:
             if is_op:
-                return body_of(entry, translated(entry, of_proto(node), no_numbers), of_op=True)
-            return body_of(entry, of_plugin(entry, of_proto(node)))
+                made = body_of(entry, translated(entry, of_proto(node), no_numbers), of_op=True)
+            else:
+                made = body_of(entry, of_plugin(entry, of_proto(node)))
         except NoCounterpart:
             return None
+        if len(node.output) < len(made.output):
+            # onnxruntime takes no call that leaves outputs out.
+            del made.output[len(node.output) :]
+            made.name += f"_{len(made.output)}"
+        return made
 
 
 def bodies_of(entries: Iterable[PluginEntry]) -> list[NodeBody]:
@@ -87,11 +93,14 @@ def body_of(
         text = {name: written(value) for name, value in {**attributes, **more}.items()}
         body = string.Template(entry.body or "").substitute(text)
         function = onnx.parser.parse_function(function_text(entry, body, "f", DOMAIN))
-    for node in function.node:
-        _as_tensor(node)
     if of_op:
         function.input[:] = [i.name for i in entry.inputs]
+        if entry.before:
+            made = [*parsed_nodes(entry, entry.before, entry.plugin_inputs).node, *function.node]
+            del function.node[:]
+            function.node.extend(made)
         _reshape(entry, function)
+    as_tensors(function.node)
     digest = hashlib.sha256(function.SerializeToString(deterministic=True)).hexdigest()
     function.name = f"{entry.op_type}_{digest[:16]}"
     return function
@@ -111,8 +120,15 @@ def _of_op(entry: PluginEntry, attributes: Mapping[str, Any]) -> onnx.FunctionPr
     return helper.make_function(DOMAIN, "f", names, list(entry.outputs), nodes, imports)
 
 
+def as_tensors(nodes: Iterable[onnx.NodeProto]) -> list[onnx.NodeProto]:
+    """Write the values of Constant nodes as tensors, which every operator set has."""
+    made = list(nodes)
+    for node in made:
+        _as_tensor(node)
+    return made
+
+
 def _as_tensor(node: onnx.NodeProto) -> None:
-    """Write the value of a Constant as a tensor, which every operator set has."""
     if node.op_type != "Constant" or node.attribute[0].name not in _CONSTANTS:
         return
     attribute = node.attribute[0]

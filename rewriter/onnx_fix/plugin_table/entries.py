@@ -42,8 +42,15 @@ class AttributeRule(_Strict):
     values: dict[str | int, Scalar] | None = Field(
         default=None, description="translation of values; no others are taken"
     )
+    unknown: Scalar | list[Scalar] | None = Field(
+        default=None,
+        description="what an op of ONNX means where its operator set lacks the attribute",
+    )
     repeat: Annotated[int, Field(ge=1)] = Field(
         default=1, description="how often a list is written"
+    )
+    parts: Annotated[int, Field(ge=1)] = Field(
+        default=1, description="how many equal parts a list must have, of which one is written"
     )
 
     @model_validator(mode="before")
@@ -55,10 +62,13 @@ class AttributeRule(_Strict):
     def _one_source(self) -> AttributeRule:
         if sum(v is not None for v in (self.from_, self.input, self.value)) != 1:
             raise ValueError("exactly one of from, input and value is wanted")
-        translated = list((self.values or {}).values())
-        if len(set(map(str, translated))) < len(translated):
-            raise ValueError("two values become the same, so the body cannot tell them apart")
         return self
+
+    @property
+    def loses(self) -> bool:
+        """Whether two values become the same."""
+        translated = list((self.values or {}).values())
+        return len(set(map(str, translated))) < len(translated)
 
 
 class InputRule(_Strict):
@@ -66,7 +76,13 @@ class InputRule(_Strict):
 
     name: str = Field(description="what the body calls it")
     types: tuple[Type, ...] = Field(default=(), description="element types; any where left out")
-    rank: Annotated[int, Field(ge=0)] | None = None
+    rank: Annotated[int, Field(ge=0)] | tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        default=None, description="number of dims, or those that are taken"
+    )
+    known: tuple[int, ...] = Field(default=(), description="axes whose sizes must be numbers")
+    nonnegative: bool = Field(
+        default=False, description="whether only indices that are surely not negative are taken"
+    )
     cast: Type | None = Field(default=None, description="the type that the plugin wants")
     constant: bool = Field(default=False, description="whether only constants are taken")
 
@@ -100,9 +116,10 @@ class PluginEntry(_Strict):
         default="", description="what has the plugin, where no release does; wants targets"
     )
     everywhere: bool = Field(default=False, description="also nodes that the target takes")
-    replaces: bool = Field(
-        default=True, description="false: no node is replaced, the body is for verification alone"
+    by: str = Field(
+        default="", description="what replaces the op, where the body is for verification alone"
     )
+    note: str = Field(default="", description="what the user has to know of the plugin")
     attributes: dict[str, AttributeRule | None] = Field(
         default_factory=dict,
         description="attributes of the plugin node; null: one of the op that must be its default",
@@ -113,9 +130,16 @@ class PluginEntry(_Strict):
     derived: dict[str, AttributeRule] = Field(
         default_factory=dict, description="more values for the body, from those of the plugin node"
     )
+    since: Annotated[int, Field(ge=1)] = Field(
+        default=1, description="first operator set in which an op of ONNX means this"
+    )
     inputs: tuple[InputRule, ...] = Field(default=(), description="all inputs of the op, in order")
+    before: str = Field(
+        default="",
+        description="what makes inputs of the plugin node of those of the op: nodes in ONNX text",
+    )
     order: tuple[str, ...] | None = Field(
-        default=None, description="inputs of the plugin node, where in another order"
+        default=None, description="inputs of the plugin node, where others or in another order"
     )
     outputs: tuple[str, ...] = Field(default=("output",), description="what the body calls them")
     reshape: dict[str, tuple[int, ...]] = Field(
@@ -178,7 +202,18 @@ class PluginEntry(_Strict):
             raise ValueError("there is neither a plugin nor a body of other ops")
         if self.body == ONNX_BODY and not self.is_standard:
             raise ValueError(f"{self.op} is no op of ONNX, so its body must be written out")
+        if self.body is None or self.body == ONNX_BODY:
+            for rule in self.attributes.values():
+                if rule is not None and rule.loses:
+                    raise ValueError(
+                        "two values become the same, so the body cannot tell them apart"
+                    )
         known = [i.name for i in self.inputs]
+        if self.before:
+            if self.order is None or self.body == ONNX_BODY:
+                raise ValueError("with before, order and a body of nodes are wanted")
+            function = parsed_nodes(self, self.before, self.order)
+            known += [name for node in function.node for name in node.output]
         for name in [*(self.order or ()), *(r.input for r in self.attributes.values() if r)]:
             if name is not None and name not in known:
                 raise ValueError(f"there is no input called {name}; there are {', '.join(known)}")
@@ -207,6 +242,22 @@ class PluginEntry(_Strict):
             else:
                 return
         raise ValueError(f"the body is no ONNX text: {str(error).splitlines()[0]}")
+
+
+def parsed_nodes(entry: PluginEntry, text: str, outputs: Iterable[str]) -> onnx.FunctionProto:
+    """What stands before the plugin node, as a function of the inputs of the op.
+
+    Raises:
+        ValueError: it is no ONNX text.
+    """
+    inputs = ", ".join(i.name for i in entry.inputs)
+    head = f'<opset_import: ["" : {entry.opset}], domain: "onnx_fix">'
+    try:
+        return onnx.parser.parse_function(
+            f"{head} before ({inputs}) => ({', '.join(outputs)}) {{ {text} }}"
+        )
+    except onnx.parser.ParseError as error:
+        raise ValueError(f"before is no ONNX text: {str(error).splitlines()[0]}") from error
 
 
 def _key(op: str) -> tuple[str, str]:
@@ -247,10 +298,8 @@ def _data() -> tuple[dict[str, Any], ...]:
 
 def _entry(data: dict[str, Any]) -> PluginEntry:
     """An entry of the file, which writes long bodies as lists of lines."""
-    body = data.get("body")
-    if isinstance(body, list):
-        data = {**data, "body": "\n".join(body)}
-    return PluginEntry.model_validate(data)
+    text = {k: "\n".join(data[k]) for k in ("body", "before") if isinstance(data.get(k), list)}
+    return PluginEntry.model_validate({**data, **text})
 
 
 @cache

@@ -35,11 +35,14 @@ def of_proto(node: onnx.NodeProto) -> dict[str, Any]:
     return {a.name: plain(onnx.helper.get_attribute_value(a)) for a in node.attribute}
 
 
-def defaults(entry: PluginEntry) -> dict[str, Any]:
-    """What ONNX says of attributes that a node lacks, where the op is one of ONNX."""
-    if not entry.is_standard:
+def defaults(entry: PluginEntry, opset: int | None = None) -> dict[str, Any]:
+    """What ONNX says of attributes that a node lacks, where the op is one of ONNX.
+
+    ``opset`` is the operator set of the node, the newest where it is left out.
+    """
+    schema = _schema(entry, opset)
+    if schema is None:
         return {}
-    schema = onnx.defs.get_schema(entry.op_type)
     return {
         name: plain(onnx.helper.get_attribute_value(known.default_value))
         for name, known in schema.attributes.items()
@@ -47,14 +50,34 @@ def defaults(entry: PluginEntry) -> dict[str, Any]:
     }
 
 
-def translated(entry: PluginEntry, given: Mapping[str, Any], numbers: Numbers) -> dict[str, Any]:
+def _schema(entry: PluginEntry, opset: int | None) -> onnx.defs.OpSchema | None:
+    """The op as an operator set has it; None where it is no op of ONNX or came later."""
+    if not entry.is_standard:
+        return None
+    if opset is None:
+        return onnx.defs.get_schema(entry.op_type)
+    try:
+        return onnx.defs.get_schema(entry.op_type, opset)
+    except onnx.defs.SchemaError:
+        return None
+
+
+def translated(
+    entry: PluginEntry, given: Mapping[str, Any], numbers: Numbers, opset: int | None = None
+) -> dict[str, Any]:
     """The attributes of the plugin node for those of a node of the op.
+
+    ``opset`` is the operator set of the node, which says what attributes mean that it lacks.
 
     Raises:
         NoCounterpart: a value has no counterpart, or an attribute is unknown to the table.
     """
-    usual = defaults(entry)
+    usual = defaults(entry, opset)
+    schema = _schema(entry, opset)
     rules = {name: rule for name, rule in entry.attributes.items() if rule is not None}
+    for rule in rules.values():
+        if rule.from_ and schema is not None and rule.from_ not in schema.attributes:
+            usual[rule.from_] = rule.unknown
     used = {rule.from_ for rule in rules.values()} | set(entry.ignored) | ABOUT_PLUGINS
     for name, value in given.items():
         if name in used or (name in usual and same(usual[name], value)):
@@ -106,6 +129,13 @@ def converted(rule: AttributeRule, name: str, value: Any) -> Any:
         return by_text[str(value)]
     if rule.repeat > 1 and isinstance(value, list):
         return value * rule.repeat
+    if rule.parts > 1 and isinstance(value, list):
+        part = value[: len(value) // rule.parts]
+        if part * rule.parts != value:
+            raise NoCounterpart(
+                f"its attribute {name} is {value}, and {rule.parts} equal parts are wanted"
+            )
+        return part
     return value
 
 
@@ -148,6 +178,8 @@ def inverted(entry: PluginEntry, made: Mapping[str, Any]) -> dict[str, Any]:
             value = back[str(value)]
         elif rule.repeat > 1 and isinstance(value, list):
             value = value[: len(value) // rule.repeat]
+        elif rule.parts > 1 and isinstance(value, list):
+            value = value * rule.parts
         found[rule.from_] = value
     return found
 

@@ -108,11 +108,18 @@ class Solver:
 
     def now(self, value: Size) -> Size:
         """A size by what is known so far."""
-        symbols = value.symbols
-        if not symbols:
+        if self.known.keys().isdisjoint(value.symbols):
             return value
-        due = {name: self._resolved(name) for name in symbols if name in self.known}
-        return value.replaced(due) if due else value
+        return value.replaced({n: self._resolved(n) for n in value.symbols if n in self.known})
+
+    def all_now(self, values: tuple[Size, ...]) -> tuple[Size, ...]:
+        """Sizes by what is known so far."""
+        known = self.known
+        for value in values:
+            for name in value.symbols:
+                if name in known:
+                    return tuple(map(self.now, values))
+        return values
 
     def _resolved(self, name: str) -> Size:
         """What a decided unknown comes to; kept, so that the way there is gone once."""
