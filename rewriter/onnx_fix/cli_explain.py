@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
             str,
             typer.Argument(
                 metavar="WHAT",
-                help="A message, a log file, - for standard input, an op, or a code of check (OF104).",
+                help="A message, a log file, - for standard input, an op, or a code (OF104).",
             ),
         ] = "-",
         model: Annotated[
