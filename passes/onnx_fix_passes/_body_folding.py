@@ -10,6 +10,7 @@ import onnx
 from onnx import GraphProto, NodeProto, TypeProto, helper, numpy_helper
 
 from onnx_fix.constants import RANDOM, evaluate_proto
+from onnx_fix.dim_names import symbol_of
 from onnx_fix.functions import has_bodies
 from onnx_fix.lower.rules.bodies import reads
 from onnx_fix.scope import STANDARD_DOMAINS
@@ -95,7 +96,8 @@ class Folding:
         if not known.HasField("shape"):
             return None
         return tuple(
-            d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in known.shape.dim
+            d.dim_value if d.HasField("dim_value") else symbol_of(d) or None
+            for d in known.shape.dim
         )
 
     def _node(self, given: NodeProto) -> NodeProto | None:

@@ -13,6 +13,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto
 
+from onnx_fix.dim_names import symbol_of
 from onnx_fix.errors import UsageError
 
 Arrays = dict[str, NDArray[np.generic]]
@@ -160,7 +161,7 @@ def bound(proto: ModelProto, values: Mapping[str, NDArray[np.generic]]) -> Model
         given = values[declared.name].shape
         tensor = declared.type.tensor_type
         for dim, size in zip(tensor.shape.dim, given, strict=False):
-            if dim.dim_param:
+            if symbol_of(dim):
                 sizes.setdefault(dim.dim_param, size)
         tensor.shape.Clear()
         for size in given:

@@ -27,6 +27,7 @@ from onnx import (
 from onnx.checker import ValidationError
 from onnx.shape_inference import InferenceError
 
+from onnx_fix.dim_names import symbol_of
 from onnx_fix.functions import bodies_of
 from onnx_fix.scope import Scope, TypeInfo
 from onnx_fix.shape_values import ShapeValues
@@ -291,7 +292,7 @@ def _type_info(serialized: bytes) -> TypeInfo:
     shape: tuple[Dim, ...] | None = None
     if tensor.HasField("shape"):
         shape = tuple(
-            d.dim_value if d.HasField("dim_value") else (d.dim_param or None)
+            d.dim_value if d.HasField("dim_value") else (symbol_of(d) or None)
             for d in tensor.shape.dim
         )
     return TypeInfo(tensor.elem_type or None, shape)

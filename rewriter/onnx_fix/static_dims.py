@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from onnx import GraphProto, ModelProto, ValueInfoProto
 
+from onnx_fix.dim_names import symbol_of
 from onnx_fix.errors import UsageError
 from onnx_fix.functions import every_node, graphs_of
 from onnx_fix.profiles.settle import near
@@ -100,7 +101,7 @@ def with_static(model: ModelProto, sizes: Mapping[str, int]) -> ModelProto:
             if dim.HasField("dim_value") and dim.dim_value >= 0:
                 continue
             try:
-                dim.dim_value = dim_size(dim.dim_param or f"{value.name}[{axis}]", sizes)
+                dim.dim_value = dim_size(symbol_of(dim) or f"{value.name}[{axis}]", sizes)
             except UsageError:  # another symbol
                 continue
     return copy

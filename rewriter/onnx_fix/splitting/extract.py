@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper
 
+from onnx_fix.dim_names import symbol_of
 from onnx_fix.errors import UsageError
 from onnx_fix.scope import is_standard
 from onnx_fix.splitting.divide import Section
@@ -182,7 +183,7 @@ def _plain(name: str) -> str:
 
 def _symbols(values: Iterable[ValueInfoProto]) -> frozenset[str]:
     return frozenset(
-        d.dim_param for v in values for d in v.type.tensor_type.shape.dim if d.dim_param
+        d.dim_param for v in values for d in v.type.tensor_type.shape.dim if symbol_of(d)
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from onnx import TensorProto, ValueInfoProto
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from onnx_fix.dim_names import symbol_of
 from onnx_fix.errors import ModelError, UsageError
 from onnx_fix.verify.feeds import DTYPES
 from onnx_fix.verify.symbols import tensor_type
@@ -138,7 +139,7 @@ def tensor_of(
         shape = tuple(
             int(d.dim_value)
             if d.HasField("dim_value") and d.dim_value >= 0
-            else d.dim_param or f"{value.name}[{axis}]"
+            else symbol_of(d) or f"{value.name}[{axis}]"
             for axis, d in enumerate(found.shape.dim)
         )
     return Tensor(

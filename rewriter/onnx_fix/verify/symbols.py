@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import onnx
 
+from onnx_fix.dim_names import symbol_of
 from onnx_fix.errors import UsageError
 
 _OPERATORS: Mapping[type[ast.operator], Callable[[int, int], int]] = {
@@ -63,7 +64,7 @@ def input_dims(value: onnx.ValueInfoProto) -> tuple[int | str, ...] | None:
         if dim.HasField("dim_value") and dim.dim_value >= 0:
             dims.append(dim.dim_value)
         else:
-            dims.append(dim.dim_param or f"{value.name}[{axis}]")
+            dims.append(symbol_of(dim) or f"{value.name}[{axis}]")
     return tuple(dims)
 
 

@@ -28,6 +28,7 @@ from onnx_fix.check.live.process import (
     worker_command,
 )
 from onnx_fix.check.live.result import LiveError, LiveMessage, LiveParser, LiveResult, Status
+from onnx_fix.dim_names import symbol_of
 from onnx_fix.errors import ModelError, UsageError
 from onnx_fix.worker_parts import PROGRESS_SIZE
 
@@ -159,13 +160,14 @@ def ranges_of(model: ModelProto, dims: Dims) -> dict[str, list[list[int] | str |
     found: dict[str, list[list[int] | str | None]] = {}
     for value in model.graph.input:
         axes = found.setdefault(text_of(value.name), [])
-        for dim in value.type.tensor_type.shape.dim:
+        for axis, dim in enumerate(value.type.tensor_type.shape.dim):
+            name = symbol_of(dim) or f"{value.name}[{axis}]"
             if dim.HasField("dim_value"):
                 axes.append([dim.dim_value] * 3)
-            elif dim.dim_param in dims:
-                axes.append(list(dims[dim.dim_param]))
+            elif name in dims:
+                axes.append(list(dims[name]))
             else:
-                axes.append(text_of(dim.dim_param) or None)
+                axes.append(text_of(symbol_of(dim)) or None)
     return found
 
 

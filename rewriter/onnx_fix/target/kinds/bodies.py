@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from onnx_fix.dim_names import symbol_of
 from onnx_fix.target.facts import Dim
 
 
@@ -94,7 +95,7 @@ def _proto_shape(value: Any) -> tuple[Dim, ...] | None:
     if not value.type.HasField("tensor_type") or not kind.HasField("shape"):
         return None
     return tuple(
-        dim.dim_value if dim.HasField("dim_value") else dim.dim_param or None
+        dim.dim_value if dim.HasField("dim_value") else symbol_of(dim) or None
         for dim in kind.shape.dim
     )
 
