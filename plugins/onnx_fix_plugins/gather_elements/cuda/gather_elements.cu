@@ -72,6 +72,14 @@ cudaError_t dispatch(Call const& call, GatherTuning const& tuning, GatherChoice&
         choice.path = GatherPath::kStaged;
         return startStaged(call, staged, blocks, shared, vectors, device);
     }
+    PieceLayout pieces{};
+    if ((automatic || tuning.path == GatherPath::kPieces)
+        && planPieces(call.plan, bytes, device, pieces, blocks, shared)
+        && (!automatic || worthPieces(call.plan, bytes, pieces, blocks, device)))
+    {
+        choice.path = GatherPath::kPieces;
+        return startPieces(call, pieces, blocks, shared, !tuning.scalar && aligned(call.args.indices, 16), device);
+    }
     // Without vectors single reads were measured to be the better choice.
     for (int64_t width = choice.vector; (automatic && vectors) || tuning.path == GatherPath::kTiled; width = 1)
     {

@@ -21,6 +21,9 @@ struct Call
 cudaError_t startFlat(Call const& call, bool wide, bool vectors);
 cudaError_t startStaged(
     Call const& call, StagedLayout const& layout, int64_t blocks, size_t shared, bool vectors, Device const& device);
+// `vectors`: indices are aligned to 16 bytes.
+cudaError_t startPieces(
+    Call const& call, PieceLayout const& layout, int64_t blocks, size_t shared, bool vectors, Device const& device);
 // The kernel for indices that are alike along the inner dims; the next is for all others.
 cudaError_t startLines(Call const& call, TiledLayout const& layout, bool vectors, Device const& device);
 // `vectors`: of the tile.

@@ -124,6 +124,84 @@ inline bool worthStaging(Plan const& plan, int64_t elementBytes, StagedLayout co
         && blocks * 2 >= device.processors;
 }
 
+// ---------------------------------------------------------------------------- pieces
+
+struct PieceLayout
+{
+    int64_t rowStride; // elements of data between two rows
+    int64_t axisSize;  // D
+    int64_t axisCount; // K
+    int32_t piece;     // elements of data in a piece of a row, but for the last
+    int32_t pieces;    // of a row
+    int32_t segments;  // blocks per piece, each for ..
+    int64_t segment;   // .. so many outputs of the row
+};
+
+// What one block of gatherPieces does.
+struct PieceShare
+{
+    int64_t row;
+    int64_t offset; // of the first output in the row, ..
+    int32_t count;  // .. and how many it looks at
+    uint32_t first; // place on the axis that the piece begins at, ..
+    uint32_t held;  // .. and how many it holds
+};
+
+ONNX_FIX_BOTH PieceShare shareOf(PieceLayout const& layout, uint32_t block)
+{
+    PieceShare share{};
+    uint32_t const group = block / static_cast<uint32_t>(layout.pieces);
+    share.first = (block - group * static_cast<uint32_t>(layout.pieces)) * static_cast<uint32_t>(layout.piece);
+    uint32_t const row = group / static_cast<uint32_t>(layout.segments);
+    share.row = row;
+    share.offset = (group - row * static_cast<uint32_t>(layout.segments)) * layout.segment;
+    uint32_t const rest = static_cast<uint32_t>(layout.axisSize) - share.first;
+    share.held = rest < static_cast<uint32_t>(layout.piece) ? rest : static_cast<uint32_t>(layout.piece);
+    int64_t const left = layout.axisCount - share.offset;
+    share.count = static_cast<int32_t>(left < layout.segment ? left : layout.segment);
+    return share;
+}
+
+constexpr int64_t kMostPieces = 8;  // that are possible, ..
+constexpr int64_t kWorthPieces = 4; // .. and that were measured to be worth it
+
+// How long rows are cut; false where they fit into shared memory as a whole, or take many pieces.
+inline bool planPieces(Plan const& plan, int64_t elementBytes, Device const& device, PieceLayout& layout,
+    int64_t& blocks, size_t& shared)
+{
+    int64_t const room = (device.sharedBytes - 16) / 16 * 16 / elementBytes;
+    int64_t const pieces = divideUp(plan.axisSize, room > 0 ? room : 1);
+    if (plan.form != Form::kLast || plan.axisStride != 1 || pieces < 2 || pieces > kMostPieces
+        || plan.axisCount >= (1 << 30))
+    {
+        return false;
+    }
+    int64_t const per16 = 16 / elementBytes;
+    int64_t const piece = divideUp(divideUp(plan.axisSize, pieces), per16) * per16;
+    // Reading a piece again is worth it when the indices and outputs of a segment are more than that.
+    int64_t const most = plan.axisCount / (2 * piece) > 1 ? plan.axisCount / (2 * piece) : 1;
+    int64_t segments = divideUp(device.processors, plan.rows * pieces);
+    segments = segments < most ? segments : most;
+    layout.segment = divideUp(divideUp(plan.axisCount, segments), 16) * 16;
+    layout.segments = static_cast<int32_t>(divideUp(plan.axisCount, layout.segment));
+    layout.rowStride = plan.rowStride;
+    layout.axisSize = plan.axisSize;
+    layout.axisCount = plan.axisCount;
+    layout.piece = static_cast<int32_t>(piece);
+    layout.pieces = static_cast<int32_t>(divideUp(plan.axisSize, piece));
+    blocks = plan.rows * layout.pieces * layout.segments;
+    shared = static_cast<size_t>(piece * elementBytes + 16);
+    return blocks <= 0x7fffffff;
+}
+
+// Every piece reads all indices of the row, from the second-level cache but for the first.
+inline bool worthPieces(Plan const& plan, int64_t elementBytes, PieceLayout const& layout, int64_t blocks,
+    Device const& device)
+{
+    return !sparse(plan, elementBytes) && layout.pieces <= kWorthPieces && blocks * 4 >= device.processors * 3
+        && plan.count >= (1 << 20);
+}
+
 // ---------------------------------------------------------------------------- tiled
 
 constexpr int kTiledThreads = 512;

@@ -21,28 +21,8 @@ __global__ void __launch_bounds__(kStagedThreads) gatherStaged(StagedLayout cons
     int64_t const row = static_cast<int64_t>(group) * layout.rowsPerBlock;
     int32_t const rows = static_cast<int32_t>(min(static_cast<int64_t>(layout.rowsPerBlock), layout.rows - row));
     int32_t const count = min(rows * layout.axisCount - offset, layout.segment);
-    int32_t const elements = rows * layout.axisSize;
 
-    // Shared memory holds the rows at the same distance from a multiple of 16 as global memory.
-    Elem const* const from = data + row * layout.rowStride;
-    int32_t const pad = static_cast<int32_t>(reinterpret_cast<uintptr_t>(from) & 15u);
-    Elem* const staged = reinterpret_cast<Elem*>(reinterpret_cast<char*>(sharedBytes) + pad);
-    constexpr int kPer16 = 16 / sizeof(Elem);
-    int32_t const head = min(pad == 0 ? 0 : (16 - pad) / static_cast<int32_t>(sizeof(Elem)), elements);
-    int32_t const body = (elements - head) / kPer16;
-    for (int32_t k = threadIdx.x; k < body; k += kStagedThreads)
-    {
-        copyAsync<16>(staged + head + k * kPer16, from + head + k * kPer16);
-    }
-    int32_t const tail = head + body * kPer16;
-    if (static_cast<int32_t>(threadIdx.x) < head)
-    {
-        staged[threadIdx.x] = from[threadIdx.x];
-    }
-    if (static_cast<int32_t>(threadIdx.x) < elements - tail)
-    {
-        staged[tail + threadIdx.x] = from[tail + threadIdx.x];
-    }
+    Elem const* const staged = copyRow<kStagedThreads>(data + row * layout.rowStride, rows * layout.axisSize);
 
     // Vectors begin at multiples of `vector` in the whole output; what lies before and after them
     // in this block goes one by one.

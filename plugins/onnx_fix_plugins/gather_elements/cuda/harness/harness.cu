@@ -189,13 +189,14 @@ GatherElementsArgs arguments(Case const& c, void const* data, void const* indice
 struct Tally
 {
     int runs = 0, failures = 0;
-    int byPath[4] = {0, 0, 0, 0};
+    int byPath[5] = {0, 0, 0, 0, 0};
 };
 
 GatherTuning const kTunings[] = {{GatherPath::kAuto, false, false}, {GatherPath::kFlat, false, false},
     {GatherPath::kFlat, false, true}, {GatherPath::kFlat, true, false}, {GatherPath::kFlat, true, true},
     {GatherPath::kStaged, false, false}, {GatherPath::kStaged, false, true}, {GatherPath::kTiled, false, false},
-    {GatherPath::kTiled, false, true}};
+    {GatherPath::kTiled, false, true}, {GatherPath::kPieces, false, false},
+    {GatherPath::kPieces, false, true}};
 
 void runSmall(Case const& c, Tally& tally)
 {
@@ -312,6 +313,15 @@ Case randomCase(std::mt19937_64& draw)
         c.index[k] = i;
         m *= d;
         n *= i > 0 ? i : 1;
+    }
+    if (pick(0, 19) == 0)
+    {
+        // Rows that are too long for shared memory, of a few pieces.
+        c.rank = 2;
+        c.axis = 1;
+        c.data[0] = c.index[0] = pick(1, 3);
+        c.data[1] = pick(20, 1000) * 1024 / c.elementBytes + pick(0, 9);
+        c.index[1] = pick(1, 30000);
     }
     for (int& shift : c.shift)
     {
@@ -540,7 +550,8 @@ int main(int argc, char** argv)
         std::fprintf(stderr, "gather_harness random COUNT SEED | file PATH | large | refused\n");
         return 64;
     }
-    std::printf("%s: %d cases, %d runs (flat %d, staged %d, tiled %d), %d failures\n", what.c_str(), cases,
-        tally.runs, tally.byPath[1], tally.byPath[2], tally.byPath[3], tally.failures);
+    std::printf("%s: %d cases, %d runs (flat %d, staged %d, tiled %d, pieces %d), %d failures\n", what.c_str(), cases,
+        tally.runs, tally.byPath[1], tally.byPath[2], tally.byPath[3],
+        tally.byPath[4], tally.failures);
     return tally.failures == 0 && tally.runs > 0 ? 0 : 1;
 }
