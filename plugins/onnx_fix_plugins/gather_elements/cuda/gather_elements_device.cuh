@@ -88,6 +88,19 @@ __device__ __forceinline__ Pack<T, count> loadPack(T const* from)
     return both.pack;
 }
 
+template <typename T>
+__device__ __forceinline__ T loadData(T const* from)
+{
+    using Part = typename Chunk<sizeof(T)>::Type;
+    union
+    {
+        Part part;
+        T value;
+    } both;
+    both.part = __ldg(reinterpret_cast<Part const*>(from));
+    return both.value;
+}
+
 template <typename T, int count>
 __device__ __forceinline__ void storePack(T* to, Pack<T, count> const& pack)
 {
@@ -102,19 +115,6 @@ __device__ __forceinline__ int64_t loadIndex(int64_t const* from)
 __device__ __forceinline__ int32_t loadIndex(int32_t const* from)
 {
     return __ldg(from);
-}
-
-template <typename T>
-__device__ __forceinline__ T loadData(T const* from)
-{
-    using Part = typename Chunk<sizeof(T)>::Type;
-    union
-    {
-        Part part;
-        T value;
-    } both;
-    both.part = __ldg(reinterpret_cast<Part const*>(from));
-    return both.value;
 }
 
 __device__ __forceinline__ void report(int32_t* outOfRange, int32_t found)
