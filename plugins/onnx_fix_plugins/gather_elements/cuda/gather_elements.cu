@@ -79,6 +79,7 @@ cudaError_t dispatch(Call const& call, GatherTuning const& tuning, GatherChoice&
         && (!automatic || worthPieces(call.plan, bytes, pieces, blocks, device)))
     {
         choice.path = GatherPath::kPieces;
+        choice.vector = 1;
         return startPieces(call, pieces, blocks, shared, !tuning.scalar && aligned(call.args.indices, 16), device);
     }
     if (automatic || tuning.path == GatherPath::kTiled)

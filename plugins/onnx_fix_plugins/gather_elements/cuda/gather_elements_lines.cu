@@ -16,7 +16,7 @@ constexpr int kLineBlocks = 5; // on a processor, all at once, so that equal sha
 template <int vector>
 struct LineShape
 {
-    static constexpr int kUnroll = vector == 1 ? 4 : (vector == 2 ? 2 : 1);
+    static constexpr int kUnroll = vector == 2 ? 2 : 1;
     static constexpr int kRounds = 4;
     static constexpr int kChunk = kLineThreads * kUnroll * kRounds; // vectors
 };

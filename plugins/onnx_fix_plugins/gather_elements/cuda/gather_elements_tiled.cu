@@ -90,7 +90,7 @@ __global__ void __launch_bounds__(kTiledThreads, kTiledBlocks) gatherTiled(Tiled
         }
 
         // Every thread holds the indices of its next vectors, to have several loads in flight.
-        constexpr int kUnroll = vector == 1 ? 4 : (vector < 8 ? 2 : 1);
+        constexpr int kUnroll = vector < 8 ? 2 : 1;
         Pack<Index, vector> next[kUnroll];
         auto const fetch = [&](int32_t v) {
 #pragma unroll
