@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,15 +29,24 @@ needs_nvcc = pytest.mark.skipif(NVCC is None, reason="nvcc is not on the PATH")
 needs_cxx = pytest.mark.skipif(CXX is None, reason="no C++ compiler")
 
 
+def host_program(name: str, folder: Path) -> Path:
+    assert CXX is not None
+    flags = ["-std=c++14", "-O1", "-Wall", "-Wextra", "-Werror"]
+    source = build.HERE / f"{name}.cpp"
+    subprocess.run([CXX, *flags, str(source), "-o", str(folder / name)], check=True)
+    return folder / name
+
+
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The index arithmetic as a program of the host."""
-    program = tmp_path_factory.mktemp("host") / "host_index"
-    assert CXX is not None
-    flags = ["-std=c++14", "-O1", "-Wall", "-Wextra", "-Werror"]
-    source = build.HERE / "host_index.cpp"
-    subprocess.run([CXX, *flags, str(source), "-o", str(program)], check=True)
-    return program
+    return host_program("host_index", tmp_path_factory.mktemp("host"))
+
+
+@pytest.fixture(scope="module")
+def plans(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """How the paths share out the work, as a program of the host."""
+    return host_program("host_plans", tmp_path_factory.mktemp("host"))
 
 
 class Question:
@@ -150,6 +160,77 @@ def test_dims_are_merged_to_the_form_the_kernels_serve(
 def test_shapes_that_are_refused(host: Path, line: str) -> None:
     done = subprocess.run([host], input=line + " 0\n", capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[1:] == ["refused"]
+
+
+H100 = (132, 232448)  # processors, and bytes of shared memory that a block may ask for
+SMALL = (2, 65536)
+
+
+def shared_out(plans: Path, cases: Sequence[tuple[int, ...]]) -> list[str]:
+    lines = "".join(" ".join(map(str, case)) + "\n" for case in cases)
+    done = subprocess.run([plans], input=lines, capture_output=True, text=True, check=True)
+    answers = done.stdout.splitlines()
+    assert len(answers) == len(cases)
+    return answers
+
+
+@needs_cxx
+@pytest.mark.parametrize(
+    ("element_bytes", "data", "indices", "axis", "answer"),
+    [
+        (4, (16384, 4096), (16384, 4096), 1, "staged:2! ok"),
+        (4, (512, 65536), (512, 65536), 1, "pieces:2! ok"),
+        (4, (512, 65536), (512, 16384), 1, "pieces:2! ok"),
+        (4, (512, 65536), (512, 1000), 1, "pieces:2 ok"),  # few places are read
+        (4, (1, 65536), (1, 65536), 1, "pieces:2 ok"),  # too few blocks
+        (2, (128, 262144), (128, 262144), 1, "pieces:3! ok"),
+        (4, (128, 262144), (128, 262144), 1, "pieces:5 ok"),  # too many pieces
+        (4, (32, 1 << 20), (32, 1 << 20), 1, "ok"),
+        (4, (64, 2048, 512), (64, 2048, 512), 1, "tiled:8! columns:8! ok"),
+        (4, (64, 4096, 257), (64, 4096, 257), 1, "columns:8! ok"),
+        (2, (64, 4096, 257), (64, 4096, 257), 1, "columns:16~! ok"),
+        (2, (64, 4096, 258), (64, 4096, 256), 1, "tiled:16! columns:16! ok"),
+        (4, (64, 2048, 81), (64, 2048, 81), 1, "columns:8 ok"),  # too few outputs for two kernels
+        (4, (1024, 2048, 3), (1024, 2048, 3), 1, "staged:1! columns:3 ok"),
+        (4, (8192, 300, 9), (8192, 300, 9), 1, "staged:3 columns:9 ok"),  # small rows
+        (4, (1024, 2048, 4), (1024, 2048, 3), 1, "columns:3 ok"),  # rows with gaps
+        (4, (16384, 4096), (16384, 4096), 0, "columns:2! ok"),
+    ],
+)
+def test_which_paths_are_worth_it_on_an_h100(
+    plans: Path,
+    element_bytes: int,
+    data: tuple[int, ...],
+    indices: tuple[int, ...],
+    axis: int,
+    answer: str,
+) -> None:
+    case = (*H100, element_bytes, 0, axis, len(data), *data, *indices)
+    assert shared_out(plans, [case]) == [answer]
+
+
+@needs_cxx
+def test_the_blocks_of_a_path_share_out_all_outputs(plans: Path) -> None:
+    rng = np.random.default_rng(22)
+    cases: list[tuple[int, ...]] = []
+    for _ in range(400):
+        device = (H100, SMALL)[int(rng.integers(2))]
+        element_bytes = int(rng.choice([1, 2, 4, 8]))
+        if rng.integers(3) == 0:
+            most = 7 * device[1] // element_bytes
+            data = [int(rng.integers(1, 4)), int(rng.integers(most // 9, most))]
+            shape = [data[0], int(rng.integers(1, 30000))]
+        else:
+            data = [int(rng.integers(1, most)) for most in (9, 400, 70)]
+            shape = [data[0], int(rng.integers(1, 2000)), int(rng.integers(1, data[2] + 1))]
+        shift = element_bytes * int(rng.integers(0, 16 // element_bytes))
+        cases.append((*device, element_bytes, shift, 1, len(data), *data, *shape))
+    answers = shared_out(plans, cases)
+    wrong = [(c, a) for c, a in zip(cases, answers, strict=True) if a.split()[-1] != "ok"]
+    assert wrong == []
+    paths = {word.split(":")[0] for answer in answers for word in answer.split()}
+    assert paths == {"staged", "pieces", "tiled", "columns", "ok"}
+    assert any("~" in answer for answer in answers)
 
 
 def compiled(tmp_path: Path, architectures: list[int], *more: str) -> None:

@@ -46,12 +46,12 @@ cudaError_t dispatch(Call const& call, GatherTuning const& tuning, GatherChoice&
     int64_t const bytes = call.args.elementBytes;
     int32_t const vector = vectorOf(bytes);
     int64_t const indexBytes = vector * (call.args.index64 ? 8 : 4), outputBytes = vector * bytes;
-    bool const vectors = !tuning.scalar
+    bool const vectors = !tuning.scalar && call.plan.form != Form::kGeneral
         && aligned(call.args.indices, static_cast<size_t>(indexBytes < 16 ? indexBytes : 16))
-        && aligned(call.args.output, static_cast<size_t>(outputBytes < 16 ? outputBytes : 16))
-        && (call.plan.form != Form::kMiddle || call.plan.inner % vector == 0);
+        && aligned(call.args.output, static_cast<size_t>(outputBytes < 16 ? outputBytes : 16));
+    bool const whole = call.plan.inner % vector == 0; // Vectors of outputs do not straddle `inner`.
     choice.wide = tuning.wide || !fitsIn32(call.plan);
-    choice.vector = vectors && call.plan.form != Form::kGeneral ? vector : 1;
+    choice.vector = vectors && (call.plan.form != Form::kMiddle || whole) ? vector : 1;
     bool const automatic = tuning.path == GatherPath::kAuto;
     Device device{};
     int64_t blocks = 0;
@@ -66,28 +66,41 @@ cudaError_t dispatch(Call const& call, GatherTuning const& tuning, GatherChoice&
     }
     StagedLayout staged{};
     if ((automatic || tuning.path == GatherPath::kStaged)
-        && planStaged(call.plan, bytes, choice.vector, device, staged, blocks, shared)
-        && (!automatic || worthStaging(call.plan, bytes, staged, blocks, device)))
+        && planStaged(call.plan, bytes, vectors ? vector : 1, device, staged, blocks, shared)
+        && (!automatic || worthStaging(call.plan, bytes, whole, staged, blocks, device)))
     {
         choice.path = GatherPath::kStaged;
+        choice.vector = vectors ? vector : 1;
         return startStaged(call, staged, blocks, shared, vectors, device);
     }
-    // Without vectors single reads were measured to be the better choice.
-    for (int64_t width = choice.vector; (automatic && vectors) || tuning.path == GatherPath::kTiled; width = 1)
+    PieceLayout pieces{};
+    if ((automatic || tuning.path == GatherPath::kPieces)
+        && planPieces(call.plan, bytes, device, pieces, blocks, shared)
+        && (!automatic || worthPieces(call.plan, bytes, pieces, blocks, device)))
     {
-        // Columns that are too long for a tile of whole vectors may fit as a narrower one.
+        choice.path = GatherPath::kPieces;
+        choice.vector = 1;
+        return startPieces(call, pieces, blocks, shared, !tuning.scalar && aligned(call.args.indices, 16), device);
+    }
+    if (automatic || tuning.path == GatherPath::kTiled)
+    {
         TiledLayout tiled{};
-        if (planTiled(call.plan, call.args.data, bytes, width, choice.vector, device, tiled, blocks, shared)
+        if (vectors && whole
+            && planTiled(call.plan, call.args.data, bytes, vector, device, tiled, blocks, shared)
             && (!automatic || worthTiling(call.plan, bytes, tiled, blocks, device)))
         {
             choice.path = GatherPath::kTiled;
-            cudaError_t const status = startLines(call, tiled, vectors, device);
-            return status != cudaSuccess ? status
-                                         : startTiled(call, tiled, blocks, shared, vectors && width > 1, device);
+            cudaError_t const status = startLines(call, tiled, device);
+            return status != cudaSuccess ? status : startTiled(call, tiled, blocks, shared, device);
         }
-        if (width == 1)
+        ColumnLayout columns{};
+        if (planColumns(call.plan, call.args.data, bytes, choice.vector, device, columns, blocks, shared)
+            && (!automatic || worthColumns(call.plan, bytes, choice.vector > 1, columns, blocks, device)))
         {
-            break;
+            choice.path = GatherPath::kTiled;
+            cudaError_t const status = choice.vector > 1 ? startLines(call, columns, device)
+                                                         : startSingles(call, choice.wide, device);
+            return status != cudaSuccess ? status : startColumns(call, columns, blocks, shared, device);
         }
     }
     if (!automatic && tuning.path != GatherPath::kFlat)
@@ -95,7 +108,7 @@ cudaError_t dispatch(Call const& call, GatherTuning const& tuning, GatherChoice&
         return cudaErrorNotSupported;
     }
     choice.path = GatherPath::kFlat;
-    return startFlat(call, choice.wide, vectors);
+    return startFlat(call, choice.wide, choice.vector > 1);
 }
 
 } // namespace

@@ -88,6 +88,19 @@ __device__ __forceinline__ Pack<T, count> loadPack(T const* from)
     return both.pack;
 }
 
+template <typename T>
+__device__ __forceinline__ T loadData(T const* from)
+{
+    using Part = typename Chunk<sizeof(T)>::Type;
+    union
+    {
+        Part part;
+        T value;
+    } both;
+    both.part = __ldg(reinterpret_cast<Part const*>(from));
+    return both.value;
+}
+
 template <typename T, int count>
 __device__ __forceinline__ void storePack(T* to, Pack<T, count> const& pack)
 {
@@ -102,19 +115,6 @@ __device__ __forceinline__ int64_t loadIndex(int64_t const* from)
 __device__ __forceinline__ int32_t loadIndex(int32_t const* from)
 {
     return __ldg(from);
-}
-
-template <typename T>
-__device__ __forceinline__ T loadData(T const* from)
-{
-    using Part = typename Chunk<sizeof(T)>::Type;
-    union
-    {
-        Part part;
-        T value;
-    } both;
-    both.part = __ldg(reinterpret_cast<Part const*>(from));
-    return both.value;
 }
 
 __device__ __forceinline__ void report(int32_t* outOfRange, int32_t found)
@@ -148,6 +148,32 @@ __device__ __forceinline__ void waitForCopies()
 }
 
 extern __shared__ uint4 sharedBytes[];
+
+// Begins to bring `elements` that follow one another into shared memory, which holds them at the same
+// distance from a multiple of 16 as global memory does. Takes 16 bytes more than they have.
+template <int threads, typename Elem>
+__device__ __forceinline__ Elem* copyRow(Elem const* from, int32_t elements)
+{
+    int32_t const pad = static_cast<int32_t>(reinterpret_cast<uintptr_t>(from) & 15u);
+    Elem* const staged = reinterpret_cast<Elem*>(reinterpret_cast<char*>(sharedBytes) + pad);
+    constexpr int kPer16 = 16 / sizeof(Elem);
+    int32_t const head = min(pad == 0 ? 0 : (16 - pad) / static_cast<int32_t>(sizeof(Elem)), elements);
+    int32_t const body = (elements - head) / kPer16;
+    for (int32_t k = threadIdx.x; k < body; k += threads)
+    {
+        copyAsync<16>(staged + head + k * kPer16, from + head + k * kPer16);
+    }
+    int32_t const tail = head + body * kPer16;
+    if (static_cast<int32_t>(threadIdx.x) < head)
+    {
+        staged[threadIdx.x] = from[threadIdx.x];
+    }
+    if (static_cast<int32_t>(threadIdx.x) < elements - tail)
+    {
+        staged[tail + threadIdx.x] = from[tail + threadIdx.x];
+    }
+    return staged;
+}
 
 } // namespace detail
 } // namespace onnx_fix

@@ -3,7 +3,7 @@
 #define ONNX_FIX_GATHER_ELEMENTS_EXPANDED_CUH
 
 #include "gather_elements_device.cuh"
-#include "gather_elements_plans.h"
+#include "gather_elements_tiles.h"
 
 namespace onnx_fix
 {
@@ -12,20 +12,21 @@ namespace detail
 
 // Whether the indices are alike along the inner dims, judged by the same samples in every block, so
 // that all blocks agree. It decides how fast the result comes, not what it is.
+constexpr int kSamples = 32; // of one warp, since many blocks ask
+
 template <typename Index>
-__device__ __forceinline__ bool looksExpanded(TiledLayout const& layout, Index const* indices)
+__device__ __forceinline__ bool looksExpanded(int64_t lines, int64_t inner, Index const* indices)
 {
-    constexpr int kSamples = 128;
     bool alike = true;
     if (threadIdx.x < kSamples)
     {
-        int64_t const step = (layout.lines - 1) / kSamples + 1;
+        int64_t const step = (lines - 1) / kSamples + 1;
         int64_t const line = static_cast<int64_t>(threadIdx.x) * step;
-        if (line < layout.lines)
+        if (line < lines)
         {
             // Neighbours somewhere in the line, and the ends of it.
-            Index const* const from = indices + line * layout.inner;
-            int64_t const column = (layout.inner - 1) * threadIdx.x / kSamples;
+            Index const* const from = indices + line * inner;
+            int64_t const column = (inner - 1) * threadIdx.x / kSamples;
             Index const first = loadIndex(from);
             alike = loadIndex(from + column) == first && loadIndex(from + column + 1) == first;
         }

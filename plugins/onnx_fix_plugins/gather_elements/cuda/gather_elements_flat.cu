@@ -10,28 +10,23 @@ namespace
 {
 
 constexpr int kFlatThreads = 128;
+constexpr int kNearThreads = 512;
 
-template <typename Elem, int vector>
-struct Unroll
-{
-    static constexpr int kFlat = vector == 1 ? 4 : (vector < 8 ? 8 / vector : 1);
-};
-
-// Every thread computes kFlat vectors of consecutive outputs: first all indices, then all data,
-// then all stores, so that the loads of one kind are in flight together.
-template <typename Elem, typename Index, typename Offset, int vector, bool middle>
-__global__ void __launch_bounds__(kFlatThreads) gatherFlat(Layout<Offset> const layout, bool const dataVectors,
+// Every thread computes `unroll` vectors of outputs: first all indices, then all data, then all
+// stores, so that the loads of one kind are in flight together.
+template <typename Elem, typename Index, typename Offset, int vector, bool middle, int threads, int unroll>
+__global__ void __launch_bounds__(threads) gatherFlat(Layout<Offset> const layout, bool const dataVectors,
     Elem const* __restrict__ data, Index const* __restrict__ indices, Elem* __restrict__ output,
     int32_t* __restrict__ outOfRange)
 {
-    constexpr int kUnroll = Unroll<Elem, vector>::kFlat;
-    constexpr int kBlock = kFlatThreads * kUnroll * vector;
+    constexpr int kUnroll = unroll;
+    constexpr int kBlock = threads * kUnroll * vector;
     Offset const first = static_cast<Offset>(blockIdx.x) * kBlock;
     int32_t bad = 0;
     if (layout.count - first < static_cast<Offset>(kBlock))
     {
         // The last block: one output at a time.
-        for (Offset p = first + threadIdx.x; p < layout.count; p += kFlatThreads)
+        for (Offset p = first + threadIdx.x; p < layout.count; p += threads)
         {
             Offset const at = wrapIndex<Offset>(loadIndex(indices + p), layout.axisSize, bad);
             Offset const base = middle ? middleBase(layout, p) : LastWalk<Offset>(layout, p).base;
@@ -45,7 +40,7 @@ __global__ void __launch_bounds__(kFlatThreads) gatherFlat(Layout<Offset> const 
 #pragma unroll
     for (int u = 0; u < kUnroll; ++u)
     {
-        Offset const p = first + (u * kFlatThreads + threadIdx.x) * vector;
+        Offset const p = first + (u * threads + threadIdx.x) * vector;
         if (vector == 1)
         {
             index[u].at[0] = loadIndex(indices + p);
@@ -58,7 +53,7 @@ __global__ void __launch_bounds__(kFlatThreads) gatherFlat(Layout<Offset> const 
 #pragma unroll
     for (int u = 0; u < kUnroll; ++u)
     {
-        Offset const p = first + (u * kFlatThreads + threadIdx.x) * vector;
+        Offset const p = first + (u * threads + threadIdx.x) * vector;
         if (middle)
         {
             Offset const base = middleBase(layout, p);
@@ -101,7 +96,7 @@ __global__ void __launch_bounds__(kFlatThreads) gatherFlat(Layout<Offset> const 
 #pragma unroll
     for (int u = 0; u < kUnroll; ++u)
     {
-        Offset const p = first + (u * kFlatThreads + threadIdx.x) * vector;
+        Offset const p = first + (u * threads + threadIdx.x) * vector;
         storePack<Elem, vector>(output + p, value[u]);
     }
     report(outOfRange, bad);
@@ -153,13 +148,15 @@ struct NarrowVectorOf
     static constexpr int kCount = 16 / (sizeof(Elem) > sizeof(Index) ? sizeof(Elem) : sizeof(Index));
 };
 
-template <typename Elem, typename Index, typename Offset, int vector, bool middle>
+template <typename Elem, typename Index, typename Offset, int vector, bool middle, int threads = kFlatThreads,
+    int unroll = vector == 1 ? 4 : (vector < 8 ? 8 / vector : 1)>
 cudaError_t startFlatOf(Call const& call)
 {
-    constexpr int64_t kBlock = int64_t{kFlatThreads} * Unroll<Elem, vector>::kFlat * vector;
+    constexpr int64_t kBlock = int64_t{threads} * unroll * vector;
     bool const dataVectors = call.plan.rowStride % vector == 0 && call.plan.axisStride % vector == 0
         && aligned(call.args.data, sizeof(Pack<Elem, vector>) < 16 ? sizeof(Pack<Elem, vector>) : 16);
-    return start(gatherFlat<Elem, Index, Offset, vector, middle>, divideUp(call.plan.count, kBlock), kFlatThreads, 0,
+    return start(gatherFlat<Elem, Index, Offset, vector, middle, threads, unroll>,
+        divideUp(call.plan.count, kBlock), threads, 0,
         call.stream, makeLayout<Offset>(call.plan), dataVectors, static_cast<Elem const*>(call.args.data),
         static_cast<Index const*>(call.args.indices), static_cast<Elem*>(call.args.output), call.args.outOfRange);
 }
@@ -179,6 +176,15 @@ cudaError_t startFlatAs(Call const& call, bool vectors)
         return vectors ? startFlatOf<Elem, Index, Offset, kVector, false>(call)
                        : startFlatOf<Elem, Index, Offset, 1, false>(call);
     case Form::kMiddle:
+        if (nearby(call.plan, sizeof(Elem), vectors))
+        {
+            return vectors ? startFlatOf<Elem, Index, Offset, kVector, true, kNearThreads>(call)
+                           : startFlatOf<Elem, Index, Offset, 1, true, kNearThreads>(call);
+        }
+        if (!vectors && sizeof(Index) == 8 && call.plan.count < kGuarded)
+        {
+            return startFlatOf<Elem, Index, Offset, 1, true, kFlatThreads, 2>(call);
+        }
         return vectors ? startFlatOf<Elem, Index, Offset, kVector, true>(call)
                        : startFlatOf<Elem, Index, Offset, 1, true>(call);
     default:

@@ -4,6 +4,7 @@
 
 #include "gather_elements.h"
 #include "gather_elements_plans.h"
+#include "gather_elements_tiles.h"
 
 namespace onnx_fix
 {
@@ -21,11 +22,17 @@ struct Call
 cudaError_t startFlat(Call const& call, bool wide, bool vectors);
 cudaError_t startStaged(
     Call const& call, StagedLayout const& layout, int64_t blocks, size_t shared, bool vectors, Device const& device);
+// `vectors`: indices are aligned to 16 bytes.
+cudaError_t startPieces(
+    Call const& call, PieceLayout const& layout, int64_t blocks, size_t shared, bool vectors, Device const& device);
 // The kernel for indices that are alike along the inner dims; the next is for all others.
-cudaError_t startLines(Call const& call, TiledLayout const& layout, bool vectors, Device const& device);
-// `vectors`: of the tile.
+cudaError_t startLines(Call const& call, LineLayout const& layout, Device const& device);
 cudaError_t startTiled(
-    Call const& call, TiledLayout const& layout, int64_t blocks, size_t shared, bool vectors, Device const& device);
+    Call const& call, TiledLayout const& layout, int64_t blocks, size_t shared, Device const& device);
+// The same one output at a time, where vectors would straddle `inner` or do not fit.
+cudaError_t startSingles(Call const& call, bool wide, Device const& device);
+cudaError_t startColumns(
+    Call const& call, ColumnLayout const& layout, int64_t blocks, size_t shared, Device const& device);
 
 } // namespace detail
 } // namespace onnx_fix

@@ -52,6 +52,16 @@ inline bool scattered(Plan const& plan, int64_t elementBytes)
     return sparse(plan, elementBytes) || plan.axisSize * elementBytes > 128 * 1024;
 }
 
+// Whether a row of data is so small, and outputs are so many, that single reads by large blocks find
+// much of it in the first-level cache. Measured.
+inline bool nearby(Plan const& plan, int64_t elementBytes, bool vectors)
+{
+    int64_t const row = plan.axisSize * plan.axisStride * elementBytes;
+    return plan.count >= (3 << 17) && (vectors ? row >= 16 * 1024 && row <= 128 * 1024 : row <= 320 * 1024);
+}
+
+constexpr int64_t kGuarded = 1 << 24; // outputs from which a second kernel costs little
+
 // ---------------------------------------------------------------------------- staged
 
 constexpr int kStagedThreads = 512;
@@ -60,189 +70,159 @@ struct StagedLayout
 {
     int64_t rows;
     int64_t rowStride;     // elements of data between two rows
+    int32_t rowSize;       // elements of data in a row: D x inner
     int32_t axisSize;      // D
-    int32_t axisCount;     // K
     int32_t rowsPerBlock;  // more than one only where rows of data follow one another
     int32_t segments;      // blocks per row; more than one only where rowsPerBlock is one
     int32_t segment;       // outputs of such a block, a multiple of the vector
-    Divisor<uint32_t> perRow; // K
+    Divisor<uint32_t> perRow; // K x inner
+    Divisor<uint32_t> inner;
 };
 
 constexpr int64_t kStagedOutputs = 8192;    // that a block of several rows computes
 constexpr int64_t kStagedBytes = 32 * 1024; // of data for such a block
 
 // How rows are shared out among blocks; false where they do not fit.
-inline bool planStaged(Plan const& plan, int64_t elementBytes, int64_t vector, Device const& device, StagedLayout& layout,
-    int64_t& blocks, size_t& shared)
+inline bool planStaged(Plan const& plan, int64_t elementBytes, int64_t vector, Device const& device,
+    StagedLayout& layout, int64_t& blocks, size_t& shared)
 {
-    if (plan.form != Form::kLast || plan.axisStride != 1 || plan.axisCount >= (1 << 28)
-        || plan.axisSize * elementBytes + 16 > device.sharedBytes)
+    // With inner dims a row is one piece of memory where data has no more columns than are read.
+    int64_t const rowSize = plan.axisSize * plan.inner;
+    int64_t const perRow = plan.axisCount * plan.inner;
+    if (plan.form == Form::kGeneral || plan.axisStride != plan.inner || perRow >= (1 << 28)
+        || rowSize * elementBytes + 16 > device.sharedBytes)
     {
         return false;
     }
     int64_t const wanted = 2 * static_cast<int64_t>(device.processors); // blocks, to have them all at work
-    int64_t rows = 1, segments = 1, segment = plan.axisCount;
-    if (plan.rows >= 2 * wanted && plan.rowStride == plan.axisSize)
+    int64_t rows = 1, segments = 1, segment = perRow;
+    if (plan.rows >= 2 * wanted && plan.rowStride == rowSize)
     {
-        rows = kStagedOutputs / plan.axisCount;
-        rows = rows < kStagedBytes / (plan.axisSize * elementBytes) ? rows
-                                                                    : kStagedBytes / (plan.axisSize * elementBytes);
+        rows = kStagedOutputs / perRow;
+        rows = rows < kStagedBytes / (rowSize * elementBytes) ? rows : kStagedBytes / (rowSize * elementBytes);
         rows = rows < plan.rows / wanted ? rows : plan.rows / wanted;
         rows = rows > 1 ? rows : 1;
-        segment = rows * plan.axisCount;
+        segment = rows * perRow;
     }
     else if (plan.rows < wanted)
     {
         // A segment is worth reading the row again when its indices and outputs are more than that.
-        int64_t const least = plan.axisSize > kStagedThreads * vector ? plan.axisSize : kStagedThreads * vector;
+        int64_t const least = rowSize > kStagedThreads * vector ? rowSize : kStagedThreads * vector;
         segments = divideUp(wanted, plan.rows);
-        segments = segments < plan.axisCount / least ? segments : plan.axisCount / least;
+        segments = segments < perRow / least ? segments : perRow / least;
         segments = segments > 1 ? segments : 1;
-        segment = divideUp(divideUp(plan.axisCount, segments), vector) * vector;
-        segments = divideUp(plan.axisCount, segment);
+        segment = divideUp(divideUp(perRow, segments), vector) * vector;
+        segments = divideUp(perRow, segment);
     }
     layout.rows = plan.rows;
     layout.rowStride = plan.rowStride;
+    layout.rowSize = static_cast<int32_t>(rowSize);
     layout.axisSize = static_cast<int32_t>(plan.axisSize);
-    layout.axisCount = static_cast<int32_t>(plan.axisCount);
     layout.rowsPerBlock = static_cast<int32_t>(rows);
     layout.segments = static_cast<int32_t>(segments);
     layout.segment = static_cast<int32_t>(segment);
-    layout.perRow = makeDivisor<uint32_t>(plan.axisCount);
+    layout.perRow = makeDivisor<uint32_t>(perRow);
+    layout.inner = makeDivisor<uint32_t>(plan.inner);
     blocks = divideUp(plan.rows, rows) * segments;
-    shared = static_cast<size_t>(rows * plan.axisSize * elementBytes + 16);
+    shared = static_cast<size_t>(rows * rowSize * elementBytes + 16);
     return true;
 }
 
 // Whether the order of the indices costs more than bringing whole rows. The bounds were measured.
-inline bool worthStaging(Plan const& plan, int64_t elementBytes, StagedLayout const& layout, int64_t blocks,
-    Device const& device)
+// With inner dims: where vectors of outputs straddle them (not `whole`) or lines are short, and there
+// are many rows of a size at which staging is not slower for indices that are alike along them either.
+inline bool worthStaging(Plan const& plan, int64_t elementBytes, bool whole, StagedLayout const& layout,
+    int64_t blocks, Device const& device)
 {
-    int64_t const perBlock = layout.rowsPerBlock > 1 ? int64_t{layout.rowsPerBlock} * plan.axisCount : layout.segment;
-    int64_t const least = plan.count >= (1 << 22) ? 1024 : 8192;
-    return !sparse(plan, elementBytes) && plan.axisSize * elementBytes >= least && perBlock >= 1024
-        && blocks * 2 >= device.processors;
+    if (sparse(plan, elementBytes) || layout.segment < 1024)
+    {
+        return false;
+    }
+    int64_t const rowBytes = layout.rowSize * elementBytes;
+    if (plan.form == Form::kMiddle)
+    {
+        return plan.count >= (1 << 22) && rowBytes >= kStagedBytes / 2 && rowBytes <= kStagedBytes
+            && blocks >= 2 * device.processors && (!whole || plan.inner * elementBytes <= 64);
+    }
+    return rowBytes >= (plan.count >= (1 << 22) ? 1024 : 8192) && blocks * 2 >= device.processors;
 }
 
-// ---------------------------------------------------------------------------- tiled
+// ---------------------------------------------------------------------------- pieces
 
-constexpr int kTiledThreads = 512;
-constexpr int kTiledBlocks = 2; // on a processor, at most
-
-struct TiledLayout
+struct PieceLayout
 {
-    int64_t rowStride;  // elements of data between two rows
-    int64_t axisStride; // elements of data between neighbours on the axis
-    int64_t inner;
-    int64_t tiles;        // column tiles per row
-    int32_t axisSize;     // D
-    int32_t axisCount;    // K
-    int32_t columnsShift; // a tile has 2^columnsShift columns
-    int32_t segments;     // pieces of a tile's outputs, ..
-    int32_t segment;      // .. of so many places on the axis
-    uint32_t blocks;      // rows x tiles x segments
-    int32_t copyBytes;    // of one asynchronous copy: 16, 8 or 4; 0: element by element
-    // For indices that are alike along the inner dims:
-    int64_t lines;                 // rows x K
-    Divisor<uint32_t> lineVectors; // vectors of `inner`
-    Divisor<uint32_t> places;      // K
-    bool dataVectors;              // vectors of data are aligned
+    int64_t rowStride; // elements of data between two rows
+    int64_t axisSize;  // D
+    int64_t axisCount; // K
+    int32_t piece;     // elements of data in a piece of a row, but for the last
+    int32_t pieces;    // of a row
+    int32_t segments;  // blocks per piece, each for ..
+    int64_t segment;   // .. so many outputs of the row
 };
 
-constexpr int64_t kTiledLine = 32;
-constexpr int64_t kTiledBytes = 64 * 1024; // of data for a block
-
-// How columns are shared out among blocks; false where no tile fits.
-inline bool planTiled(Plan const& plan, void const* data, int64_t elementBytes, int64_t vector, int64_t lineVector,
-    Device const& device, TiledLayout& layout, int64_t& blocks, size_t& shared)
+// What one block of gatherPieces does.
+struct PieceShare
 {
-    int64_t const line = plan.axisSize * elementBytes; // bytes of one column
-    if (plan.form != Form::kMiddle || plan.inner < 2 || line * vector > device.sharedBytes || plan.axisCount >= (1 << 24))
+    int64_t row;
+    int64_t offset; // of the first output in the row, ..
+    int32_t count;  // .. and how many it looks at
+    uint32_t first; // place on the axis that the piece begins at, ..
+    uint32_t held;  // .. and how many it holds
+};
+
+ONNX_FIX_BOTH PieceShare shareOf(PieceLayout const& layout, uint32_t block)
+{
+    PieceShare share{};
+    uint32_t const group = block / static_cast<uint32_t>(layout.pieces);
+    share.first = (block - group * static_cast<uint32_t>(layout.pieces)) * static_cast<uint32_t>(layout.piece);
+    uint32_t const row = group / static_cast<uint32_t>(layout.segments);
+    share.row = row;
+    share.offset = (group - row * static_cast<uint32_t>(layout.segments)) * layout.segment;
+    uint32_t const rest = static_cast<uint32_t>(layout.axisSize) - share.first;
+    share.held = rest < static_cast<uint32_t>(layout.piece) ? rest : static_cast<uint32_t>(layout.piece);
+    int64_t const left = layout.axisCount - share.offset;
+    share.count = static_cast<int32_t>(left < layout.segment ? left : layout.segment);
+    return share;
+}
+
+constexpr int64_t kMostPieces = 8;  // that are possible, ..
+constexpr int64_t kWorthPieces = 4; // .. and that were measured to be worth it
+
+// How long rows are cut; false where they fit into shared memory as a whole, or take many pieces.
+inline bool planPieces(Plan const& plan, int64_t elementBytes, Device const& device, PieceLayout& layout,
+    int64_t& blocks, size_t& shared)
+{
+    int64_t const room = (device.sharedBytes - 16) / 16 * 16 / elementBytes;
+    int64_t const pieces = divideUp(plan.axisSize, room > 0 ? room : 1);
+    if (plan.form != Form::kLast || plan.axisStride != 1 || pieces < 2 || pieces > kMostPieces
+        || plan.axisCount >= (1 << 30))
     {
         return false;
     }
-    int32_t shift = 0;
-    while ((int64_t{1} << shift) < vector)
-    {
-        ++shift;
-    }
-    // Wide tiles, as long as they are small; then at least the 32 bytes that memory moves at once.
-    int64_t const wanted = 2 * static_cast<int64_t>(device.processors);
-    auto const wider = [&](int64_t limit) {
-        int64_t const columns = int64_t{2} << shift;
-        return (int64_t{1} << shift) < plan.inner && line * columns <= limit;
-    };
-    while (wider(device.sharedBytes) && (elementBytes << shift) < kTiledLine)
-    {
-        ++shift;
-    }
-    while (wider(kTiledBytes) && (elementBytes << shift) < 512
-        && plan.rows * divideUp(plan.inner, int64_t{2} << shift) >= wanted)
-    {
-        ++shift;
-    }
-    layout.tiles = divideUp(plan.inner, int64_t{1} << shift);
-    if (layout.tiles * plan.rows > 0x3fffffff || (plan.axisCount << shift) >= (1 << 30))
-    {
-        return false;
-    }
-    int64_t segments = divideUp(wanted, layout.tiles * plan.rows);
-    int64_t const most = plan.axisCount / plan.axisSize; // A tile is read again by every block of it.
+    int64_t const per16 = 16 / elementBytes;
+    int64_t const piece = divideUp(divideUp(plan.axisSize, pieces), per16) * per16;
+    // Reading a piece again is worth it when the indices and outputs of a segment are more than that.
+    int64_t const most = plan.axisCount / (2 * piece) > 1 ? plan.axisCount / (2 * piece) : 1;
+    int64_t segments = divideUp(device.processors, plan.rows * pieces);
     segments = segments < most ? segments : most;
-    segments = segments > 1 ? segments : 1;
-    int64_t const segment = divideUp(plan.axisCount, segments);
-    segments = divideUp(plan.axisCount, segment);
+    layout.segment = divideUp(divideUp(plan.axisCount, segments), 16) * 16;
+    layout.segments = static_cast<int32_t>(divideUp(plan.axisCount, layout.segment));
     layout.rowStride = plan.rowStride;
-    layout.axisStride = plan.axisStride;
-    layout.inner = plan.inner;
-    layout.axisSize = static_cast<int32_t>(plan.axisSize);
-    layout.axisCount = static_cast<int32_t>(plan.axisCount);
-    layout.columnsShift = shift;
-    layout.segments = static_cast<int32_t>(segments);
-    layout.segment = static_cast<int32_t>(segment);
-    layout.copyBytes = 0;
-    for (int64_t bytes = 16; bytes >= 4 && bytes >= elementBytes && layout.copyBytes == 0; bytes /= 2)
-    {
-        bool const fits = (elementBytes << shift) % bytes == 0 && plan.inner * elementBytes % bytes == 0
-            && plan.rowStride * elementBytes % bytes == 0 && plan.axisStride * elementBytes % bytes == 0
-            && aligned(data, static_cast<size_t>(bytes));
-        layout.copyBytes = fits ? static_cast<int32_t>(bytes) : 0;
-    }
-    blocks = layout.tiles * plan.rows * segments;
-    layout.lines = plan.rows * plan.axisCount;
-    // Offsets in a chunk of lines are 32-bit, counted from the line in which it begins.
-    if (plan.inner >= (1 << 30) || blocks > 0x3fffffff)
-    {
-        return false;
-    }
-    layout.blocks = static_cast<uint32_t>(blocks);
-    layout.lineVectors = makeDivisor<uint32_t>(plan.inner / lineVector);
-    layout.places = makeDivisor<uint32_t>(plan.axisCount);
-    size_t const packBytes = static_cast<size_t>(elementBytes * lineVector);
-    layout.dataVectors = plan.rowStride % lineVector == 0 && plan.axisStride % lineVector == 0
-        && aligned(data, packBytes < 16 ? packBytes : 16);
-    shared = static_cast<size_t>(line << shift);
-    return true;
+    layout.axisSize = plan.axisSize;
+    layout.axisCount = plan.axisCount;
+    layout.piece = static_cast<int32_t>(piece);
+    layout.pieces = static_cast<int32_t>(divideUp(plan.axisSize, piece));
+    blocks = plan.rows * layout.pieces * layout.segments;
+    shared = static_cast<size_t>(piece * elementBytes + 16);
+    return blocks <= 0x7fffffff;
 }
 
-// Blocks of gatherTiled that a processor runs at once, as shared memory and registers allow.
-inline int64_t tiledPerProcessor(size_t shared, Device const& device)
-{
-    int64_t const fit = device.sharedInAll / static_cast<int64_t>(shared + 1024);
-    return fit < 1 ? 1 : (fit > kTiledBlocks ? kTiledBlocks : fit);
-}
-
-// Whether bringing whole tiles costs less than reading single elements, each of which moves 32
-// bytes, should the indices differ across columns; and whether there are blocks for all. A narrow
-// tile does only where single reads would not find a row of data in the second-level cache.
-inline bool worthTiling(Plan const& plan, int64_t elementBytes, TiledLayout const& layout, int64_t blocks,
+// Every piece reads all indices of the row, from the second-level cache but for the first.
+inline bool worthPieces(Plan const& plan, int64_t elementBytes, PieceLayout const& layout, int64_t blocks,
     Device const& device)
 {
-    int64_t const width = elementBytes << layout.columnsShift;
-    return layout.segment * int64_t{16} >= plan.axisSize * elementBytes
-        && blocks >= device.processors && plan.count >= (1 << 21)
-        && (width >= kTiledLine
-            || (width >= 8 && plan.axisSize * plan.axisStride * elementBytes > device.cacheBytes));
+    return !sparse(plan, elementBytes) && layout.pieces <= kWorthPieces && blocks * 4 >= device.processors * 3
+        && plan.count >= (1 << 20);
 }
 
 } // namespace detail

@@ -1,4 +1,4 @@
-// Rows of data go through shared memory; the last axis only.
+// Rows of data go through shared memory: the last axis, or one with all its inner dims in the row.
 #include "gather_elements_device.cuh"
 #include "gather_elements_launch.cuh"
 
@@ -9,9 +9,9 @@ namespace detail
 namespace
 {
 
-// The last axis: a block brings its rows of data into shared memory, where the order of the indices
-// costs little, and meanwhile reads the first indices.
-template <typename Elem, typename Index, int vector>
+// A block brings its rows of data into shared memory, where the order of the indices costs little, and
+// meanwhile reads the first indices. `middle`: a row has inner dims.
+template <typename Elem, typename Index, int vector, bool middle>
 __global__ void __launch_bounds__(kStagedThreads) gatherStaged(StagedLayout const layout,
     Elem const* __restrict__ data, Index const* __restrict__ indices, Elem* __restrict__ output,
     int32_t* __restrict__ outOfRange)
@@ -20,33 +20,13 @@ __global__ void __launch_bounds__(kStagedThreads) gatherStaged(StagedLayout cons
     int32_t const offset = static_cast<int32_t>(blockIdx.x - group * layout.segments) * layout.segment;
     int64_t const row = static_cast<int64_t>(group) * layout.rowsPerBlock;
     int32_t const rows = static_cast<int32_t>(min(static_cast<int64_t>(layout.rowsPerBlock), layout.rows - row));
-    int32_t const count = min(rows * layout.axisCount - offset, layout.segment);
-    int32_t const elements = rows * layout.axisSize;
+    int32_t const count = min(rows * static_cast<int32_t>(layout.perRow.value) - offset, layout.segment);
 
-    // Shared memory holds the rows at the same distance from a multiple of 16 as global memory.
-    Elem const* const from = data + row * layout.rowStride;
-    int32_t const pad = static_cast<int32_t>(reinterpret_cast<uintptr_t>(from) & 15u);
-    Elem* const staged = reinterpret_cast<Elem*>(reinterpret_cast<char*>(sharedBytes) + pad);
-    constexpr int kPer16 = 16 / sizeof(Elem);
-    int32_t const head = min(pad == 0 ? 0 : (16 - pad) / static_cast<int32_t>(sizeof(Elem)), elements);
-    int32_t const body = (elements - head) / kPer16;
-    for (int32_t k = threadIdx.x; k < body; k += kStagedThreads)
-    {
-        copyAsync<16>(staged + head + k * kPer16, from + head + k * kPer16);
-    }
-    int32_t const tail = head + body * kPer16;
-    if (static_cast<int32_t>(threadIdx.x) < head)
-    {
-        staged[threadIdx.x] = from[threadIdx.x];
-    }
-    if (static_cast<int32_t>(threadIdx.x) < elements - tail)
-    {
-        staged[tail + threadIdx.x] = from[tail + threadIdx.x];
-    }
+    Elem const* const staged = copyRow<kStagedThreads>(data + row * layout.rowStride, rows * layout.rowSize);
 
     // Vectors begin at multiples of `vector` in the whole output; what lies before and after them
     // in this block goes one by one.
-    int64_t const start = row * layout.axisCount + offset;
+    int64_t const start = row * layout.perRow.value + offset;
     Index const* const wanted = indices + start;
     Elem* const to = output + start;
     int32_t const before = min(static_cast<int32_t>((vector - start % vector) % vector), count);
@@ -75,18 +55,25 @@ __global__ void __launch_bounds__(kStagedThreads) gatherStaged(StagedLayout cons
             {
                 next = loadPack<true, Index, vector>(wanted + before + v * vector);
             }
-            uint32_t const line = layout.perRow.divide(static_cast<uint32_t>(offset + p));
-            uint32_t column = static_cast<uint32_t>(offset + p) - line * layout.perRow.value;
-            uint32_t base = line * size;
+            uint32_t const position = static_cast<uint32_t>(offset + p);
+            uint32_t const line = layout.perRow.divide(position);
+            uint32_t column = position - line * layout.perRow.value;
+            uint32_t base = line * layout.rowSize;
+            uint32_t inside = middle ? position - layout.inner.divide(position) * layout.inner.value : 0;
             Pack<Elem, vector> value;
 #pragma unroll
             for (int k = 0; k < vector; ++k)
             {
-                value.at[k] = staged[base + wrapIndex<uint32_t>(index.at[k], size, bad)];
+                uint32_t const at = wrapIndex<uint32_t>(index.at[k], size, bad);
+                value.at[k] = staged[middle ? base + at * layout.inner.value + inside : base + at];
+                if (middle && ++inside == layout.inner.value)
+                {
+                    inside = 0;
+                }
                 if (++column == layout.perRow.value)
                 {
                     column = 0;
-                    base += size;
+                    base += layout.rowSize;
                 }
             }
             storePack<Elem, vector>(to + p, value);
@@ -111,19 +98,22 @@ __global__ void __launch_bounds__(kStagedThreads) gatherStaged(StagedLayout cons
             int32_t const p = vector > 1 && n >= before ? after + (n - before) : n;
             if (n < singles)
             {
-                uint32_t const line = layout.perRow.divide(static_cast<uint32_t>(offset + p));
-                to[p] = staged[line * size + wrapIndex<uint32_t>(index[u], size, bad)];
+                uint32_t const position = static_cast<uint32_t>(offset + p);
+                uint32_t const base = layout.perRow.divide(position) * layout.rowSize;
+                uint32_t const at = wrapIndex<uint32_t>(index[u], size, bad);
+                uint32_t const inside = middle ? position - layout.inner.divide(position) * layout.inner.value : 0;
+                to[p] = staged[middle ? base + at * layout.inner.value + inside : base + at];
             }
         }
     }
     report(outOfRange, bad);
 }
 
-template <typename Elem, typename Index, int vector>
-cudaError_t startStagedAs(Call const& call, StagedLayout const& layout, int64_t blocks, size_t shared,
+template <typename Elem, typename Index, int vector, bool middle>
+cudaError_t startStagedOf(Call const& call, StagedLayout const& layout, int64_t blocks, size_t shared,
     Device const& device)
 {
-    auto const kernel = gatherStaged<Elem, Index, vector>;
+    auto const kernel = gatherStaged<Elem, Index, vector, middle>;
     cudaError_t const status = allowShared(kernel, shared, device);
     if (status != cudaSuccess)
     {
@@ -132,6 +122,14 @@ cudaError_t startStagedAs(Call const& call, StagedLayout const& layout, int64_t 
     return start(kernel, blocks, kStagedThreads, shared, call.stream, layout,
         static_cast<Elem const*>(call.args.data), static_cast<Index const*>(call.args.indices),
         static_cast<Elem*>(call.args.output), call.args.outOfRange);
+}
+
+template <typename Elem, typename Index, int vector>
+cudaError_t startStagedAs(
+    Call const& call, StagedLayout const& layout, int64_t blocks, size_t shared, Device const& device)
+{
+    return layout.inner.value > 1 ? startStagedOf<Elem, Index, vector, true>(call, layout, blocks, shared, device)
+                                  : startStagedOf<Elem, Index, vector, false>(call, layout, blocks, shared, device);
 }
 
 } // namespace

@@ -47,7 +47,7 @@ template <typename Elem, typename Index, int vector>
 __global__ void __launch_bounds__(kTiledThreads, kTiledBlocks) gatherTiled(TiledLayout const layout, Elem const* __restrict__ data,
     Index const* __restrict__ indices, Elem* __restrict__ output, int32_t* __restrict__ outOfRange)
 {
-    if (looksExpanded(layout, indices))
+    if (looksExpanded(layout.lines, layout.inner, indices))
     {
         return;
     }
@@ -90,7 +90,7 @@ __global__ void __launch_bounds__(kTiledThreads, kTiledBlocks) gatherTiled(Tiled
         }
 
         // Every thread holds the indices of its next vectors, to have several loads in flight.
-        constexpr int kUnroll = vector == 1 ? 4 : (vector < 8 ? 2 : 1);
+        constexpr int kUnroll = vector < 8 ? 2 : 1;
         Pack<Index, vector> next[kUnroll];
         auto const fetch = [&](int32_t v) {
 #pragma unroll
@@ -156,13 +156,12 @@ cudaError_t startTiledAs(Call const& call, TiledLayout const& layout, int64_t bl
 } // namespace
 
 cudaError_t startTiled(
-    Call const& call, TiledLayout const& layout, int64_t blocks, size_t shared, bool vectors, Device const& device)
+    Call const& call, TiledLayout const& layout, int64_t blocks, size_t shared, Device const& device)
 {
     return byTypes(call, [&](auto element, auto index) {
         using Elem = decltype(element);
         using Index = decltype(index);
-        return vectors ? startTiledAs<Elem, Index, vectorOf(sizeof(Elem))>(call, layout, blocks, shared, device)
-                       : startTiledAs<Elem, Index, 1>(call, layout, blocks, shared, device);
+        return startTiledAs<Elem, Index, vectorOf(sizeof(Elem))>(call, layout, blocks, shared, device);
     });
 }
 

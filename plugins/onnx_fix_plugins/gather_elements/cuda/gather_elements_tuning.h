@@ -11,8 +11,9 @@ enum class GatherPath : int32_t
 {
     kAuto = 0,
     kFlat = 1,   // data is read where it lies
-    kStaged = 2, // rows of data go through shared memory; last axis only
+    kStaged = 2, // rows of data go through shared memory, with all inner dims
     kTiled = 3,  // columns of data go through shared memory; an axis with contiguous dims inside
+    kPieces = 4, // rows of data that are too long for that go through it in pieces; last axis only
 };
 
 struct GatherTuning

@@ -26,7 +26,9 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="the timings, by default FOLDER/timings.json")
-    parser.add_argument("--paths", default="auto", help="auto,flat,staged,tiled")
+    parser.add_argument(
+        "--paths", default="auto", help="auto,flat,staged,tiled,pieces; flat:scalar without vectors"
+    )
     parser.add_argument("--group", default="", help="only groups of timings that hold this")
     parser.add_argument("--dtypes", default="float32,float16", help="types of torch to time")
     given = parser.parse_args()

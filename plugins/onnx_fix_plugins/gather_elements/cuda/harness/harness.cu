@@ -3,7 +3,8 @@
 //
 //     gather_harness random COUNT SEED     cases drawn at random, each by every path that takes it
 //     gather_harness file PATH             cases of a file, one a line, as `random` prints them
-//     gather_harness large                 more than 2^31 elements in data, in output, in both
+//     gather_harness large                 more than 2^31 elements in data, in output, in both; and
+//                                          what the choice among the paths takes for large only
 //     gather_harness refused               arguments that must be refused, and empty tensors
 //
 // A line: elementBytes indexBytes axis rank dataDims.. indexDims.. shiftData shiftIndices
@@ -189,13 +190,14 @@ GatherElementsArgs arguments(Case const& c, void const* data, void const* indice
 struct Tally
 {
     int runs = 0, failures = 0;
-    int byPath[4] = {0, 0, 0, 0};
+    int byPath[5] = {0, 0, 0, 0, 0};
 };
 
 GatherTuning const kTunings[] = {{GatherPath::kAuto, false, false}, {GatherPath::kFlat, false, false},
     {GatherPath::kFlat, false, true}, {GatherPath::kFlat, true, false}, {GatherPath::kFlat, true, true},
     {GatherPath::kStaged, false, false}, {GatherPath::kStaged, false, true}, {GatherPath::kTiled, false, false},
-    {GatherPath::kTiled, false, true}};
+    {GatherPath::kTiled, false, true}, {GatherPath::kPieces, false, false},
+    {GatherPath::kPieces, false, true}};
 
 void runSmall(Case const& c, Tally& tally)
 {
@@ -313,6 +315,37 @@ Case randomCase(std::mt19937_64& draw)
         m *= d;
         n *= i > 0 ? i : 1;
     }
+    int64_t const special = pick(0, 19);
+    if (special == 0)
+    {
+        // Rows that are too long for shared memory, of a few pieces.
+        c.rank = 2;
+        c.axis = 1;
+        c.data[0] = c.index[0] = pick(1, 3);
+        c.data[1] = pick(20, 1000) * 1024 / c.elementBytes + pick(0, 9);
+        c.index[1] = pick(1, 30000);
+    }
+    else if (special <= 3)
+    {
+        // Inner dims that are no multiple of a vector, of rows that fit into shared memory or not.
+        c.rank = 3;
+        c.axis = 1;
+        c.data[0] = c.index[0] = pick(1, 40);
+        c.data[2] = pick(1, 3) == 1 ? pick(2, 9) : pick(2, 99);
+        c.index[2] = pick(0, 2) == 0 ? pick(1, c.data[2]) : c.data[2];
+        c.data[1] = pick(1, 60000 / (c.data[0] * c.data[2]) + 8);
+        c.index[1] = pick(1, 60000 / (c.data[0] * c.data[2]) + 8);
+    }
+    else if (pick(0, 99) == 0)
+    {
+        // More outputs than the other cases have, of small rows.
+        c.rank = 3;
+        c.axis = 1;
+        c.data[0] = c.index[0] = pick(2, 40);
+        c.data[2] = c.index[2] = pick(0, 1) == 0 ? 8 * pick(1, 5) : pick(2, 40);
+        c.data[1] = pick(40, 2000);
+        c.index[1] = 420000 / (c.data[0] * c.data[2]) + pick(0, 9);
+    }
     for (int& shift : c.shift)
     {
         shift = static_cast<int>(pick(0, 1) == 0 ? 0 : pick(0, 9));
@@ -420,7 +453,7 @@ void runLarge(Case const& c, Tally& tally)
     }
 }
 
-void allLarge(Tally& tally)
+int allLarge(Tally& tally)
 {
     char const* const lines[] = {
         // data of more than 2^31 elements: one axis, the last axis, inside, narrower indices
@@ -439,6 +472,16 @@ void allLarge(Tally& tally)
         "4 4 1 2 270000 8192 270000 8192 0 0 0 0 11",
         // far beyond an int32 index along the axis itself
         "1 8 1 2 1 4500000000 1 3000001 0 0 0 2 12",
+        // fewer, but as many as the choice asks for: inner dims that are no multiple of a vector, of
+        // indices that differ and that are expanded; short lines; long rows
+        "2 4 1 3 40 4096 257 40 4096 257 1 0 0 2 13",
+        "2 8 1 3 40 4096 257 40 4000 255 0 0 1 1 14",
+        "1 8 1 3 40 4096 257 40 4096 257 3 1 3 2 15",
+        "4 4 1 3 40 4096 257 40 4096 257 1 0 0 2 16",
+        "8 8 1 3 40 4096 257 40 4096 257 0 0 0 1 17",
+        "4 8 1 3 1024 2048 3 1024 2048 3 1 0 1 2 18",
+        "4 8 1 2 200 65537 200 65537 0 0 0 2 19",
+        "2 4 1 2 200 200001 200 100003 1 1 1 2 20",
     };
     for (char const* line : lines)
     {
@@ -451,6 +494,7 @@ void allLarge(Tally& tally)
         }
         runLarge(c, tally);
     }
+    return static_cast<int>(sizeof(lines) / sizeof(lines[0]));
 }
 
 // ---------------------------------------------------------------------------- refusals
@@ -528,8 +572,7 @@ int main(int argc, char** argv)
     }
     else if (what == "large")
     {
-        allLarge(tally);
-        cases = 12;
+        cases = allLarge(tally);
     }
     else if (what == "refused")
     {
@@ -540,7 +583,8 @@ int main(int argc, char** argv)
         std::fprintf(stderr, "gather_harness random COUNT SEED | file PATH | large | refused\n");
         return 64;
     }
-    std::printf("%s: %d cases, %d runs (flat %d, staged %d, tiled %d), %d failures\n", what.c_str(), cases,
-        tally.runs, tally.byPath[1], tally.byPath[2], tally.byPath[3], tally.failures);
+    std::printf("%s: %d cases, %d runs (flat %d, staged %d, tiled %d, pieces %d), %d failures\n", what.c_str(), cases,
+        tally.runs, tally.byPath[1], tally.byPath[2], tally.byPath[3],
+        tally.byPath[4], tally.failures);
     return tally.failures == 0 && tally.runs > 0 ? 0 : 1;
 }

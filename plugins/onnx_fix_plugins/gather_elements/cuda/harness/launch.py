@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PATHS = {"auto": 0, "flat": 1, "staged": 2, "tiled": 3}
+PATHS = {"auto": 0, "flat": 1, "staged": 2, "tiled": 3, "pieces": 4}
 NOT_SUPPORTED = 801
 
 
