@@ -578,6 +578,14 @@ def test_an_op_at_a_release() -> None:
 
 
 def test_an_op_over_all_releases() -> None:
+    gone = explain_op("BatchedNMSDynamic_TRT", load_target("trt-11.0"))
+    assert gone.plugin == (
+        "none; releases with one: 7.1 to 10.16; EfficientNMS_TRT takes its place, whose classes "
+        "are INT32, or the op NonMaxSuppression",
+    )
+    there = explain_op("BatchedNMSDynamic_TRT", load_target("trt-10.3"))
+    assert there.plugin == ("version 1",)
+    assert explain_op("Clip", load_target("trt-7.2")).plugin == ()
     einsum = explain_op("Einsum")
     assert einsum.supported == ("since 8.2",) and einsum.imported is None
     assert len(einsum.restrictions) == sum(e["op"] == "Einsum" for e in read("restrictions"))
