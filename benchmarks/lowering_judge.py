@@ -16,6 +16,8 @@ import numpy as np
 import onnx
 from onnx import GraphProto, ModelProto
 
+from onnx_fix.functions import every_node
+
 Feeds = Mapping[str, Any]
 Outputs = list[Any]
 Outcome = Literal["right", "refused", "wrong", "invalid", "crash", "not run"]
@@ -99,12 +101,7 @@ def run(model: ModelProto, feeds: Feeds, runtime: str) -> Outputs | str:
 
 def ops(graph: GraphProto) -> set[str]:
     """The ops of a graph and the bodies in it."""
-    found = {node.op_type for node in graph.node}
-    for node in graph.node:
-        for attribute in node.attribute:
-            for body in (attribute.g, *attribute.graphs):
-                found |= ops(body) if body.node else set()
-    return found
+    return {node.op_type for _, node in every_node(graph.node)}
 
 
 def computed_otherwise(model: ModelProto) -> str:

@@ -16,7 +16,6 @@ before and after the fix for rtx-1.7 (no GPU needed; see rtx.py).
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import platform
 import sys
 import tempfile
@@ -24,9 +23,9 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,17 +46,8 @@ TARGETS = ("trt-7.2", "trt-8.2", "trt-8.6", "trt-10.3", "rtx-1.7")
 RTX = "rtx-1.7"
 SIZES = ("a", "b")
 
-
-def _load_sidecar() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("sidecar", FIXTURES / "export" / "sidecar.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["sidecar"] = module  # dataclasses look their own module up
-    spec.loader.exec_module(module)
-    return module
-
-
-sidecar = _load_sidecar()
+sys.path.append(str(FIXTURES / "export"))  # its scripts are no package
+sidecar = import_module("sidecar")
 
 
 @dataclass

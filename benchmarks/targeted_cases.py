@@ -13,6 +13,8 @@ import onnx.parser
 from onnx import GraphProto, ModelProto
 from rtx_pool import Values
 
+from onnx_fix.functions import bodies_of
+
 
 @dataclass(frozen=True)
 class Question:
@@ -43,9 +45,8 @@ def _forget_shapes(graph: GraphProto) -> None:
     for port in graph.output:
         port.type.tensor_type.ClearField("shape")
     for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                _forget_shapes(attribute.g)
+        for body in bodies_of(node):
+            _forget_shapes(body)
 
 
 IMAGE = "float[N,3,8,8] x"

@@ -21,7 +21,6 @@ it has the option ``dynamic``.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import inspect
 import re
 import sys
@@ -29,8 +28,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -50,19 +49,8 @@ ONLY = "only "
 
 Array = NDArray[Any]
 
-
-def _load_sidecar() -> ModuleType:
-    if "sidecar" in sys.modules:
-        return sys.modules["sidecar"]
-    spec = importlib.util.spec_from_file_location("sidecar", FIXTURES / "export" / "sidecar.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["sidecar"] = module  # dataclasses look their own module up
-    spec.loader.exec_module(module)
-    return module
-
-
-sidecars = _load_sidecar()
+sys.path.append(str(FIXTURES / "export"))  # its scripts are no package
+sidecars = import_module("sidecar")
 
 
 # The sets ---------------------------------------------------------------------------------------

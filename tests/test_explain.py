@@ -361,6 +361,24 @@ def test_nodes_of_the_builder_are_named() -> None:
             "Network has dynamic or shape inputs, but no optimization profile has been defined.",
             "min",
         ),
+        (
+            "IRuntime::deserializeCudaEngine: Error Code 6: API Usage Error (The engine cannot run "
+            "on this GPU, which has compute capability 9.0. Supported compute capabilities: None. "
+            "TensorRT-RTX does not support this compute capability, so the engine cannot be "
+            "rebuilt for it. In throwUnlessComputeCapSupported at /_src/x.cpp:84)",
+            "--compute-capability",
+        ),
+        (
+            "[E] Error[9]: [pluginV2Builder.cpp::reportPluginError::23] Error Code 9: Internal "
+            "Error (/n: could not find any supported formats consistent with input/output data "
+            "types)",
+            "a Cast",
+        ),
+        (
+            "[E] GatherElementsPlugin::enqueue: INT8 data and output have different scales; give "
+            "them one dynamic range, or keep this layer out of INT8",
+            "one dynamic range",
+        ),
     ],
 )
 def test_well_known_lines(text: str, hint: str) -> None:

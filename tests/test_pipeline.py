@@ -47,6 +47,11 @@ def test_a_pipeline_reads_and_prints_back() -> None:
     [
         ("passes:\n  - fold-constant\n", 2, "did you mean fold-constants"),
         ("passes:\n  - pass: fold-constants\n    option: {}\n", 3, "did you mean options"),
+        (
+            "passes:\n  - pass: replace-gather-elements\n    everywhere: true\n",
+            3,
+            "write an option of a pass as options: {everywhere: VALUE}",
+        ),
         ("pases: []\n", 1, "did you mean passes"),
         (
             "passes:\n  - pass: fold-constants\n    options:\n      evrywhere: true\n",

@@ -10,6 +10,7 @@ import onnx_graphsurgeon as gs
 from onnx import GraphProto, NodeProto, numpy_helper
 
 from onnx_fix.emit import Emitter
+from onnx_fix.functions import has_bodies
 from onnx_fix_passes._body_folding import Folding
 from onnx_fix_passes._body_rounds import (
     MARK,
@@ -19,7 +20,6 @@ from onnx_fix_passes._body_rounds import (
     Rounds,
     Shape,
     Unresolved,
-    graphs_of,
 )
 from onnx_fix_passes._from_protos import Read, attributes
 
@@ -64,7 +64,7 @@ def flattened(
         reasons: list[Unresolved] = []
         found = done = 0
         for node in folding.nodes:
-            if not any(True for _ in graphs_of(node)):
+            if not has_bodies(node):
                 nodes.append(node)
                 continue
             found += 1

@@ -10,9 +10,10 @@ import onnx
 from onnx import GraphProto, NodeProto, TypeProto, helper, numpy_helper
 
 from onnx_fix.constants import RANDOM, evaluate_proto
+from onnx_fix.functions import has_bodies
 from onnx_fix.lower.rules.bodies import reads
 from onnx_fix.scope import STANDARD_DOMAINS
-from onnx_fix_passes._body_rounds import Array, graphs_of, rename
+from onnx_fix_passes._body_rounds import Array, rename
 
 _MOST = 64
 """Values of at most this many elements are computed."""
@@ -148,7 +149,7 @@ class Folding:
         """The result of a node whose inputs have these values, where it may be computed here."""
         if node.op_type in RANDOM or (node.domain or "") not in STANDARD_DOMAINS:
             return None
-        if any(True for _ in graphs_of(node)):
+        if has_bodies(node):
             return None
         value = _evaluated(node, values, self._opset)
         if value is None or value.dtype.kind in "iub" or not self._exact:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper, numpy_helper
+
+from onnx_fix.functions import bodies_of, every_node, has_bodies
 
 Array = NDArray[np.generic]
 Shape = tuple[int | str | None, ...]
@@ -41,23 +43,15 @@ class Known:
     read: Callable[[TensorProto], Array]
 
 
-def graphs_of(node: NodeProto) -> Iterator[GraphProto]:
-    """The graphs that a node holds."""
-    for attribute in node.attribute:
-        if attribute.type == AttributeProto.GRAPH:
-            yield attribute.g
-        yield from attribute.graphs
-
-
 def count_nodes(graph: GraphProto) -> int:
     """How many nodes there are in a graph and in those inside it."""
-    return sum(1 + sum(map(count_nodes, graphs_of(node))) for node in graph.node)
+    return sum(1 for _ in every_node(graph.node))
 
 
 def rename(node: NodeProto, names: Callable[[str], str]) -> None:
     """Rename what a node reads, in the graphs inside it too, but for what these define."""
     node.input[:] = [names(name) if name else "" for name in node.input]
-    for graph in graphs_of(node):
+    for graph in bodies_of(node):
         _rename_inside(graph, names)
 
 
@@ -192,7 +186,7 @@ class Rounds:
             length = size if not isinstance(length, int) else length
         if not isinstance(length, int):
             dim = f"the dim '{length}'" if length else "a dim of unknown size"
-            raise Unresolved(f"it goes over {dim} of '{scanned[0]}'; fix the dim")
+            raise Unresolved(f"it goes over {dim} of '{scanned[0]}'; fix the dim (--static)")
         self._check(length)
         outputs = list(node.output[held:])
         stacked: list[list[str]] = [[] for _ in outputs]
@@ -358,7 +352,7 @@ class _Local:
                 self._values[top] = self._constants[top]
             elif node is None:
                 self._values[top] = self._known.value(top)
-            elif len(node.output) != 1 or any(True for _ in graphs_of(node)):
+            elif len(node.output) != 1 or has_bodies(node):
                 self._values[top] = None
             else:
                 missing = [n for n in node.input if n and n not in self._values]

@@ -204,11 +204,14 @@ class Program:
         tail = tuple(label for label in have.labels if label in gone)
         rest = without(have, gone)
         x = self.transpose(x, (*rest.labels, *tail))
-        if len(tail) > 1:
-            whole = Value((*rest.labels, merged(tail)), (*rest.dims, count))
-            shape, _ = sizes(self.values[x], whole)
-            x = self.add("Reshape", [x], shape or (), whole)
-        return self.add("SumByOnes", [x], [count], rest)
+        whole = self.merge(x, tail) if len(tail) > 1 else x
+        if whole is not None:
+            return self.add("SumByOnes", [whole], [count], rest)
+        for label in reversed(tail):
+            size = have.dim(label)
+            assert isinstance(size, int), label
+            x = self.add("SumByOnes", [x], [size], without(self.values[x], {label}))
+        return x
 
     def diagonal(self, x: int, label: str) -> int | None:
         """Take the diagonal over all axes of one label; None where equal sizes must not be assumed.
@@ -317,7 +320,7 @@ def sizes(have: Value, wanted: Value) -> tuple[tuple[int, ...] | None, bool]:
     """Constant sizes that reshape one into the other, and whether they do for empty tensors too.
 
     0 copies a size and -1 takes the rest, which cannot be told when another size is 0. None where
-    more than one size would have to be taken from the rest.
+    more than one size would have to be taken from the rest, or where a size surely is 0 then.
     """
     shape: list[int] = []
     for k, (label, dim) in enumerate(zip(wanted.labels, wanted.dims, strict=True)):
@@ -330,4 +333,5 @@ def sizes(have: Value, wanted: Value) -> tuple[tuple[int, ...] | None, bool]:
             shape.append(-1)
     if shape.count(-1) > 1:
         return None, False
-    return tuple(shape), -1 not in shape or 0 not in shape
+    safe = -1 not in shape or 0 not in shape
+    return (tuple(shape) if safe or 0 not in have.dims else None), safe

@@ -11,11 +11,12 @@ import onnx_graphsurgeon as gs
 from onnx import GraphProto, NodeProto, TensorProto, TypeProto
 
 from onnx_fix.constants import RANDOM
+from onnx_fix.functions import bodies_of
 from onnx_fix.lower.rules.bodies import type_proto
 from onnx_fix.scope import Scope, TypeInfo
 from onnx_fix.shape_values import ShapeValues
 from onnx_fix.weights import read_tensor
-from onnx_fix_passes._body_rounds import Array, Unresolved, graphs_of, rename
+from onnx_fix_passes._body_rounds import Array, Unresolved, rename
 
 _SMALL = 64
 
@@ -111,7 +112,7 @@ def _check(node: NodeProto) -> None:
                 f"attribute {attribute.name} of a {node.op_type} is a parameter of the enclosing "
                 "function; inline it"
             )
-    for graph in graphs_of(node):
+    for graph in bodies_of(node):
         for inner in graph.node:
             if inner.op_type in RANDOM and not _rests(inner):
                 raise Unresolved(f"it draws random numbers ({inner.op_type})")

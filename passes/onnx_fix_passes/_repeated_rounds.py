@@ -10,13 +10,14 @@ import onnx
 import onnx_graphsurgeon as gs
 from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto
 
+from onnx_fix.functions import every_node
 from onnx_fix.lower.rules.bodies import reads, type_proto
 from onnx_fix.scope import STANDARD_DOMAINS, Scope, TypeInfo
 from onnx_fix.shape_values import ShapeValues
 from onnx_fix.target.facts import TensorFacts
 from onnx_fix.weights import is_heavy
 from onnx_fix_passes._body_folding import Folding
-from onnx_fix_passes._body_rounds import MARK, Unresolved, graphs_of, rank_inside
+from onnx_fix_passes._body_rounds import MARK, Unresolved, rank_inside
 from onnx_fix_passes._isolated_node import Isolated, isolated
 from onnx_fix_passes._wide_steps import Names, Steps
 
@@ -138,20 +139,13 @@ def _trips(
 
 
 def _check_repeatable(body: GraphProto) -> None:
-    for node in _nodes(body):
+    for _, node in every_node(body.node):
         domain = node.domain or ""
         if domain not in STANDARD_DOMAINS and not domain.startswith(_OURS):
             raise Unresolved(
                 f"a round would be repeated, and whether {domain}::{node.op_type} then gives the "
                 "same is not known"
             )
-
-
-def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
-    for node in graph.node:
-        yield node
-        for inner in graphs_of(node):
-            yield from _nodes(inner)
 
 
 def _is_wanted(scope: Scope, tensor: gs.Tensor) -> bool:

@@ -57,7 +57,7 @@ class Pieces:
         if position < 0 and self.chunk != 1:
             raise Unknown(
                 f"position {position} counts from the end of a split into pieces of {self.chunk} "
-                "along a dim of unknown size; fix the dim"
+                "along a dim of unknown size; fix the dim (--static)"
             )
         return Part(self.source, self.axis, position * self.chunk, self.chunk, self.keep)
 
@@ -168,7 +168,8 @@ class Reader:
             return held
         if isinstance(held, Pieces):
             raise Unknown(
-                "the sequence that it changes is split along a dim of unknown size; fix the dim"
+                "the sequence that it changes is split along a dim of unknown size; "
+                "fix the dim (--static)"
             )
         inserts = node.op == "SequenceInsert"
         where = 2 if inserts else 1

@@ -74,5 +74,5 @@ def _elements(scope: Scope, reader: Reader, tensor: gs.Tensor) -> tuple[Element,
         return None
     held = reader.contents(tensor)
     if isinstance(held, Pieces):
-        raise Unknown("it goes over a split along a dim of unknown size; fix the dim")
+        raise Unknown("it goes over a split along a dim of unknown size; fix the dim (--static)")
     return held

@@ -283,7 +283,10 @@ def reason_against_ranks(site: Site, most: int) -> str:
     if not site.length:
         if site.length == 0:
             return "its axis has no elements"
-        return f"{name} of a length known at run time only cannot be ranked: fix the dim, or {hint}"
+        return (
+            f"{name} of a length known at run time only cannot be ranked: "
+            f"fix the dim (--static), or {hint}"
+        )
     if site.count is not None and site.count > most:
         return f"K is more than {most}, and the data is {name}: {hint}"
     known = math.prod(d for d in site.shape if isinstance(d, int))

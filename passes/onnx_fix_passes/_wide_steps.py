@@ -9,10 +9,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import GraphProto, NodeProto, TensorProto, numpy_helper
 
+from onnx_fix.functions import bodies_of
 from onnx_fix.scope import Scope
 from onnx_fix.sign import sign
 from onnx_fix.target import TensorFacts
-from onnx_fix_passes._body_rounds import graphs_of
 from onnx_fix_passes._wide_types import Carrier
 
 
@@ -35,7 +35,7 @@ class Names:
             taken.update(s.values.name for s in inner.sparse_initializer)
             for node in inner.node:
                 taken.update((node.name, *node.output))
-                graphs.extend(graphs_of(node))
+                graphs.extend(bodies_of(node))
         return cls(taken)
 
     def fresh(self, base: str) -> str:

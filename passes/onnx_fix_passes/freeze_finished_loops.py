@@ -20,10 +20,11 @@ from onnx_fix.contract import (
     Stage,
     Transformed,
 )
+from onnx_fix.functions import bodies_of
 from onnx_fix.model import Model
 from onnx_fix.scope import Scope, node_label
 from onnx_fix.target import Target
-from onnx_fix_passes._body_rounds import Unresolved, graphs_of
+from onnx_fix_passes._body_rounds import Unresolved
 from onnx_fix_passes._repeated_rounds import Plan, plan_for, write
 from onnx_fix_passes._wide_steps import Names, Steps
 
@@ -202,7 +203,7 @@ class _Edit:
         steps = Steps(scope, graph, self._names, self._pass_name)
         for node, proto in zip(scope.graph.nodes, list(graph.node), strict=True):
             inner = self._model.inner_scopes(node)
-            for inside, body in zip(inner, graphs_of(proto), strict=True):
+            for inside, body in zip(inner, bodies_of(proto), strict=True):
                 self.graph(inside, body)
             if id(node) in self._plans:
                 plan = self._plans[id(node)]

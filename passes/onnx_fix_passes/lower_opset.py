@@ -7,7 +7,6 @@ from typing import ClassVar
 
 from onnx import ModelProto
 
-from onnx_fix.check.mending import Mending
 from onnx_fix.contract import Exactness, ModelPass, Skipped, Stage, Transformed
 from onnx_fix.functions import Calls, spelled
 from onnx_fix.inlining import drop_foreign, inline
@@ -98,6 +97,9 @@ def skips(lowered: Lowered) -> tuple[Skipped, ...]:
 
 def readable(view: Model) -> int | None:
     """The operator set that the target reads rightly, or None where the model may stay as it is."""
+    # Here, since passes are loaded to be listed, too.
+    from onnx_fix.check.mending import Mending
+
     newest = view.target.opset_range[1]
     beyond = newest is not None and view.opset > newest
     misread: list[int] = []

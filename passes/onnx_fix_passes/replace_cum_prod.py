@@ -87,7 +87,8 @@ def _site(scope: Scope, node: gs.Node) -> Rewrite | Skip:
         )
     return Skip(
         node,
-        f"its length is not known or greater than {_MOST}; fix the dim, or multiply in the network",
+        f"its length is not known or greater than {_MOST}; fix the dim (--static), or multiply in "
+        "the network",
     )
 
 

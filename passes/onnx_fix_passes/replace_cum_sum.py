@@ -206,8 +206,8 @@ class ReplaceCumSum(Pass):
         if self.method == "log_step":
             return Skip(
                 node,
-                "method log_step needs a length that is known at build time: fix the dim, or use "
-                "method masked_sum",
+                "method log_step needs a length that is known at build time: fix the dim "
+                "(--static), or use method masked_sum",
             )
         size = " x ".join("?" if d is None else str(d) for d in scope.shape(s.data) or ())
         note = f"all prefixes of ({size}) side by side: memory grows with the square of the axis"
@@ -220,8 +220,8 @@ class ReplaceCumSum(Pass):
             return Skip(
                 node,
                 f"the axes of ReduceSum are misread by {scope.target.name} in operator set "
-                f"{scope.opset}, and integers of a dynamic length have no other sum: fix the dim, "
-                "or export with operator set 12 or lower",
+                f"{scope.opset}, and integers of a dynamic length have no other sum: "
+                "fix the dim (--static), or export with operator set 12 or lower",
             )
         return e.rewrite(node, result, exactness=rounds, note=note)
 

@@ -100,8 +100,8 @@ def _site(scope: Scope, node: gs.Node) -> Rewrite | Skip:
         axes = ", ".join(str(axis + 2) for axis in short)
         return Skip(
             node,
-            f"a window may not fit along axis {axes}, where runtimes count one still; fix the dim, "
-            "or pad by the window less one",
+            f"a window may not fit along axis {axes}, where runtimes count one still; "
+            "fix the dim (--static), or pad by the window less one",
         )
     rule = window_average if node.op == "AveragePool" else window_norm
     return by_rule(scope, node, rule, exactness=Exactness.ROUNDING)

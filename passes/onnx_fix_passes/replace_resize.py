@@ -273,7 +273,7 @@ def _plan(read: Read) -> dict[int, Taps] | str:
         if axis is None:
             if read.scales[k] == 1 and not (cropped and read.regions[k] != (0.0, 1.0)):
                 continue
-            return f"the length of axis {k} is not known: fix the dim"
+            return f"the length of axis {k} is not known: fix the dim (--static)"
         if axis.length == 0 or axis.resized == 0:
             return "it has no elements"
         tied = manner.coordinates in ("align_corners", "tf_crop_and_resize")

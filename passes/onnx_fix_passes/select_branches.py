@@ -181,7 +181,7 @@ def _asked_dim(scope: Scope, condition: gs.Tensor, values: ShapeValues) -> str:
                 named = f"the dim '{dim}'" if isinstance(dim, str) else f"dim {place}"
                 return (
                     f"; the condition asks for the size of {named} of '{source.name}': fix the "
-                    "dim, and one branch is left"
+                    "dims of the inputs (--static), and one branch is left"
                 )
         work += [t for t in node.inputs if t.name]
     return ""

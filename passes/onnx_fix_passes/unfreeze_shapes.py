@@ -8,8 +8,6 @@ from typing import ClassVar
 
 from onnx_fix.contract import Exactness, ModelPass, Stage, Transformed
 from onnx_fix.model import Model
-from onnx_fix.unfreeze.declared import frozen
-from onnx_fix.unfreeze.job import Request, unfreeze
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,12 @@ class UnfreezeShapes(ModelPass):
 
     def sizes_that_run(self, model: Model) -> Mapping[str, int]:
         """The sizes that the numbers hold."""
-        found = frozen(model) if self.declared else None
+        if not self.declared:
+            return {}
+        # Here and below, since passes are loaded to be listed, too.
+        from onnx_fix.unfreeze.declared import frozen
+
+        found = frozen(model)
         return {} if found is None else {s: n for s, n in found.at.items() if s.isidentifier()}
 
     def other_exports(self) -> Sequence[str]:
@@ -68,6 +71,8 @@ class UnfreezeShapes(ModelPass):
         """
         if not (self.dynamic or self.declared):
             return None
+        from onnx_fix.unfreeze.job import Request, unfreeze
+
         wanted = Request(self.dynamic or {}, self.also, self.assume or {}, self.declared)
         made = unfreeze(model, wanted)
         if made is None:

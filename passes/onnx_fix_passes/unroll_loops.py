@@ -131,6 +131,6 @@ def _check_trips(node: gs.Node, values: ShapeValues, given: dict[str, Array]) ->
     value = values.value(trips)
     if value is not None and len(value) == 1 and isinstance(value[0], str):
         raise Unresolved(
-            f"the trip count '{trips.name}' is the size of the dim '{value[0]}'; fix the dim, and "
-            "the rounds can be written out"
+            f"the trip count '{trips.name}' is the size of the dim '{value[0]}'; fix the dim "
+            "(--static), and the rounds can be written out"
         )

@@ -19,12 +19,11 @@ from onnx_fix.contract import (
     Stage,
     Transformed,
 )
-from onnx_fix.functions import Calls, spelled
+from onnx_fix.functions import Calls, bodies_of, spelled
 from onnx_fix.inlining import inline
 from onnx_fix.model import Model
 from onnx_fix.scope import Scope
 from onnx_fix.target import Target
-from onnx_fix_passes._body_rounds import graphs_of
 from onnx_fix_passes._wide_nodes import Writer, stub_or_small
 from onnx_fix_passes._wide_steps import Names, Steps
 from onnx_fix_passes._wide_types import name_of
@@ -187,7 +186,7 @@ class _Edit:
             self._cast_inputs(scope, steps)
         for node, proto in zip(scope.graph.nodes, list(graph.node), strict=True):
             inner = self._model.inner_scopes(node)
-            for inside, body in zip(inner, graphs_of(proto) if inner else (), strict=True):
+            for inside, body in zip(inner, bodies_of(proto) if inner else (), strict=True):
                 self._graph(inside, body)
             writer.write(node, proto)
         if scope is self._model.main:

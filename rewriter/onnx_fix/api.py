@@ -14,6 +14,15 @@ from numpy.typing import ArrayLike, NDArray
 from onnx import ModelProto
 
 from onnx_fix import registry
+from onnx_fix.asked_passes import (
+    UNFREEZING,
+    with_dynamic,
+    with_freeze,
+    with_max_count,
+    with_retype_io,
+    with_static,
+    with_unfreeze,
+)
 from onnx_fix.bisect import first_bad
 from onnx_fix.contract import Change, Exactness, PassResult
 from onnx_fix.engine import MOST_ROUNDS
@@ -22,27 +31,15 @@ from onnx_fix.job import Job, Observer, job_of
 from onnx_fix.load import opset_of
 from onnx_fix.lower.table import LOWEST
 from onnx_fix.model import Model
-from onnx_fix.pipeline import (
-    UNFREEZING,
-    PassEntry,
-    Pipeline,
-    VerifySettings,
-    read_pipeline,
-    with_dynamic,
-    with_freeze,
-    with_max_count,
-    with_retype_io,
-    with_unfreeze,
-)
+from onnx_fix.pipeline import PassEntry, Pipeline, VerifySettings, read_pipeline
 from onnx_fix.plugin_bodies import plugin_bodies, reference_functions
 from onnx_fix.profiles import Asked, Ranges, Shapes, asked_of, symbol_ranges, value_ranges
-from onnx_fix.report import Report, blockers, source_name, summarise
+from onnx_fix.report import Report, blockers, describe, source_name, summarise
 from onnx_fix.repro import write_repro
 from onnx_fix.save import external_files
 from onnx_fix.scope import node_label
 from onnx_fix.target import Target, choose_target
-from onnx_fix.unfreeze.job import check_freed, with_held
-from onnx_fix.unfreeze.trials import other_sizes
+from onnx_fix.unfreeze.trials import other_sizes, with_held
 
 if TYPE_CHECKING:
     from onnx_fix.check.finding import CheckFinding
@@ -122,6 +119,7 @@ def fix(
     opset: int | None = None,
     max_count: Mapping[str, int] | None = None,
     freeze: Mapping[str, ArrayLike] | None = None,
+    static: Mapping[str, int] | None = None,
     retype_io: bool = False,
     dynamic: Mapping[str, str] | None = None,
     unfreeze: bool = False,
@@ -150,6 +148,8 @@ def fix(
             of the model: see the passes ``bound-non-zero`` and ``replace-nms``.
         freeze: Inputs that become constants, with their values: arrays, numbers, lists of numbers,
             or ``@FILE.npy``. The model has fewer inputs then: see the pass ``freeze-inputs``.
+        static: Sizes for dynamic dims of inputs, by symbol or by ``INPUT:AXIS``. The model takes
+            these alone then: see the pass ``freeze-dims``.
         retype_io: Whether inputs and outputs of an element type that the target lacks get a wider
             one (INT16 becomes INT32), which the caller then feeds: see the pass ``widen-types``.
         dynamic: Symbols for dims of inputs that the export made numbers, by ``INPUT:AXIS``: see
@@ -193,6 +193,7 @@ def fix(
     elif opset is not None:
         settings = settings.model_copy(update={"opset": opset})
     passes = with_freeze(with_max_count(settings.passes, max_count or {}), freeze or {})
+    passes = with_static(passes, static or {})
     passes = with_dynamic(passes, dynamic or {}, also, assume or {})
     passes = with_unfreeze(passes) if unfreeze else passes
     passes = with_retype_io(passes) if retype_io else passes
@@ -204,6 +205,7 @@ def fix(
     fixed = job.model()
     _check_names(fixed, max_count or {})
     frozen = job.frozen()
+    static_dims = job.fixed_dims()
     before = blockers(fixed)
     whole = _of_the_model(fixed, path)
     progress("rewriting")
@@ -213,10 +215,16 @@ def fix(
     known = job.known_to_original(asked) if compares else ()
     ranges, values = symbol_ranges(job.proto, known), value_ranges(job.proto, known)
     held = job.sizes_that_run(fixed)
+    if held:
+        # At others, size 1 among them, the original does not run.
+        checks = checks.model_copy(update={"sizes": min(checks.sizes, 2)})
+    held |= static_dims
     compare = _Comparison(job, path, checks, inputs, ranges, values, reference, frozen, held)
     results = job.rewrite(fixed, after_each=_observer(checks.each, compare))
     report = Report(source_name(model), chosen, note, results, before)
     if unfreeze:
+        from onnx_fix.unfreeze.job import check_freed
+
         check_freed(r for r in results if r.pass_name == UNFREEZING)
     unchanged = not report.changes
     after = job.proto if unchanged else fixed.to_proto()
@@ -334,21 +342,12 @@ class _Comparison:
             atol=self.settings.atol,
             slack=ROUNDING_SLACK if rounds_otherwise(changes) else 1.0,
             plugin_bodies=plugin_bodies(opset_of(self.job.proto.opset_import), self.job.steps),
-            sizes=min(self.settings.sizes, 2) if self.held else self.settings.sizes,
+            sizes=self.settings.sizes,
             padded=[p for change in changes for p in change.padded],
             frozen=self.frozen,
             retyped=[r for change in changes for r in change.retyped],
             reference=self.reference,
         )
-
-
-def describe(change: Change) -> str:
-    """A change in one line."""
-    if not change.old_ops:
-        return f"{change.pass_name}: {change.old[0]}"
-    where = f" in {change.scope}" if change.scope else ""
-    made = ", ".join(change.new_ops) if change.new_ops else "a constant, or nothing"
-    return f"{change.pass_name} on {' + '.join(change.old_ops)} '{change.old[0]}'{where} -> {made}"
 
 
 def _guilty(
@@ -397,6 +396,7 @@ def plan(
     opset: int | None = None,
     max_count: Mapping[str, int] | None = None,
     freeze: Mapping[str, ArrayLike] | None = None,
+    static: Mapping[str, int] | None = None,
     retype_io: bool = False,
     dynamic: Mapping[str, str] | None = None,
     unfreeze: bool = False,
@@ -416,6 +416,7 @@ def plan(
         opset=opset,
         max_count=max_count,
         freeze=freeze,
+        static=static,
         retype_io=retype_io,
         dynamic=dynamic,
         unfreeze=unfreeze,

@@ -6,27 +6,33 @@ Heavy modules are imported inside the commands, so that ``--help`` answers at on
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from onnx_fix.cli_build import (
-    Capabilities,
-    EngineJob,
-    PrecisionName,
-    SeveralCapabilities,
-    settings_of,
-)
+from onnx_fix.cli_build import EngineJob, SeveralCapabilities, settings_of
 from onnx_fix.cli_build import register as register_build
 from onnx_fix.cli_check import register as register_check
 from onnx_fix.cli_errors import errors
 from onnx_fix.cli_explain import register as register_explain
+from onnx_fix.cli_options import (
+    Capabilities,
+    Config,
+    ExportedModel,
+    Feeds,
+    NoPlugins,
+    PrecisionName,
+    Quiet,
+    ReplaceOutput,
+    force_option,
+    profile_option,
+    target_option,
+    verbose_option,
+)
+from onnx_fix.cli_output import progress, write_text
 from onnx_fix.cli_plugins import register as register_plugins
 from onnx_fix.cli_profile import register as register_profile
 from onnx_fix.cli_split import register as register_split
@@ -65,17 +71,11 @@ app = typer.Typer(
     epilog=EXIT_CODES,
 )
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="The exported model.")]
 TargetName = Annotated[
     str | None,
-    typer.Option(
-        "--target",
-        "-t",
-        help="TensorRT release: trt-7.2, trt-8.6, rtx-1.7, ..., or auto for the installed one.",
+    target_option(
+        "TensorRT release: trt-7.2, trt-8.6, rtx-1.7, ..., or auto for the installed one."
     ),
-]
-Config = Annotated[
-    Path | None, typer.Option("--config", "-c", help="Pipeline file (see onnx-fix init).")
 ]
 Opset = Annotated[
     int | None,
@@ -97,6 +97,15 @@ Freeze = Annotated[
         metavar="NAME=VALUE",
         help="Make an input a constant: k=3, axes=[0,1] or w=@w.npy. The model has fewer inputs. "
         "May be repeated.",
+    ),
+]
+Static = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--static",
+        metavar="DIM=SIZE",
+        help="Make a dynamic dim of the inputs a number: batch=1, or image:2=480 by axis. The "
+        "model takes that size alone. May be repeated.",
     ),
 ]
 RetypeIo = Annotated[
@@ -142,9 +151,10 @@ Assume = Annotated[
         "are open. May be repeated.",
     ),
 ]
-NoPlugins = Annotated[
-    bool, typer.Option("--no-plugins", help="Make no plugin nodes, plain ONNX only.")
+Report = Annotated[
+    Path | None, typer.Option("--report", help="Write the report as JSON to this file.")
 ]
+Verbose = Annotated[int, verbose_option("Print every change and skip.")]
 
 
 def _version(show: bool) -> None:
@@ -167,7 +177,7 @@ def _top(
 
 @app.command(name="fix", cls=SeveralCapabilities, epilog=EXIT_CODES)
 def fix_command(
-    model: Model,
+    model: ExportedModel,
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the result.")],
     target: TargetName = None,
     config: Config = None,
@@ -175,6 +185,7 @@ def fix_command(
     opset: Opset = None,
     max_count: MaxCount = None,
     freeze: Freeze = None,
+    static: Static = None,
     retype_io: RetypeIo = False,
     dynamic: Dynamic = None,
     unfreeze: Unfreeze = False,
@@ -183,10 +194,7 @@ def fix_command(
     no_verify: Annotated[
         bool, typer.Option("--no-verify", help="Do not compare the result with the original.")
     ] = False,
-    inputs: Annotated[
-        Path | None,
-        typer.Option("--inputs", help="Folder of npz or npy feeds to compare with."),
-    ] = None,
+    inputs: Feeds = None,
     reference: Annotated[
         Path | None,
         typer.Option(
@@ -194,9 +202,7 @@ def fix_command(
             help="Another export of the same network to compare with, if MODEL itself cannot run.",
         ),
     ] = None,
-    report: Annotated[
-        Path | None, typer.Option("--report", help="Write the report as JSON to this file.")
-    ] = None,
+    report: Report = None,
     repro: Annotated[
         Path | None,
         typer.Option(
@@ -212,23 +218,16 @@ def fix_command(
     ] = None,
     profile: Annotated[
         list[str] | None,
-        typer.Option(
-            "--profile",
-            "-p",
-            metavar="RANGES",
-            help="Sizes of dynamic inputs for --engine: n=1:16:64,x=1x3:4x3:8x3, or a YAML file. "
-            "May be repeated for several profiles.",
+        profile_option(
+            "Sizes of dynamic inputs for --engine: n=1:16:64,x=1x3:4x3:8x3, or a YAML file. "
+            "May be repeated for several profiles."
         ),
     ] = None,
     precision: PrecisionName = "as-is",
     compute_capability: Capabilities = None,
-    force: Annotated[
-        bool, typer.Option("--force", "-f", help="Replace the output if it exists.")
-    ] = False,
-    verbose: Annotated[
-        int, typer.Option("--verbose", "-v", count=True, help="Print every change and skip.")
-    ] = 0,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only what is wrong.")] = False,
+    force: Annotated[bool, force_option("Replace the output if it exists.")] = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
 ) -> None:
     """Rewrite MODEL for a TensorRT release and write the result. The default command."""
     with errors():
@@ -237,6 +236,7 @@ def fix_command(
         from onnx_fix.pipeline import parse_counts
         from onnx_fix.render import render_report
         from onnx_fix.save import check_output
+        from onnx_fix.static_dims import parse_static
         from onnx_fix.unfreeze.request import parse_assume, parse_dynamic
 
         check_output(output, model if model.exists() else None, force=force)
@@ -251,12 +251,12 @@ def fix_command(
                 profiles=profile or (),
                 inputs=inputs,
                 settings=settings_of(precision=precision, capabilities=compute_capability or ()),
-                changes_inputs=bool(freeze or dynamic),
+                changes_inputs=bool(freeze or static or dynamic),
                 force=force,
             )
         elif profile or compute_capability or precision != "as-is":
             raise UsageError("--profile, --precision and --compute-capability are for --engine")
-        with _progress(quiet) as tell:
+        with progress(quiet) as tell:
             result = fix(
                 model,
                 target=target if job is None else job.target,
@@ -265,6 +265,7 @@ def fix_command(
                 opset=opset,
                 max_count=parse_counts(max_count or ()),
                 freeze=parse_freezes(freeze or ()),
+                static=parse_static(static or ()),
                 retype_io=retype_io,
                 dynamic=parse_dynamic(dynamic or ()),
                 unfreeze=unfreeze,
@@ -280,13 +281,13 @@ def fix_command(
         _write(result, model, output, force)
         said = result.report.to_dict()
         if report is not None:
-            _write_text(report, json.dumps(said, indent=1) + "\n")
+            write_text(report, json.dumps(said, indent=1) + "\n")
         render_report(result.report, verbose=verbose, quiet=quiet, output=output)
         if job is not None:
             built = job.build(output, quiet=quiet, verbose=verbose)
             if report is not None:
                 said = {**said, "engine": built.to_dict()}
-                _write_text(report, json.dumps(said, indent=1) + "\n")
+                write_text(report, json.dumps(said, indent=1) + "\n")
             if built.exit_code:
                 raise typer.Exit(built.exit_code)
         if not result.ok:
@@ -295,24 +296,21 @@ def fix_command(
 
 @app.command(name="plan")
 def plan_command(
-    model: Model,
+    model: ExportedModel,
     target: TargetName = None,
     config: Config = None,
     no_plugins: NoPlugins = False,
     opset: Opset = None,
     max_count: MaxCount = None,
     freeze: Freeze = None,
+    static: Static = None,
     retype_io: RetypeIo = False,
     dynamic: Dynamic = None,
     unfreeze: Unfreeze = False,
     also: Also = None,
     assume: Assume = None,
-    report: Annotated[
-        Path | None, typer.Option("--report", help="Write the report as JSON to this file.")
-    ] = None,
-    verbose: Annotated[
-        int, typer.Option("--verbose", "-v", count=True, help="Print every change and skip.")
-    ] = 0,
+    report: Report = None,
+    verbose: Verbose = 0,
 ) -> None:
     """Say what would be done and why, and write no model."""
     with errors():
@@ -320,6 +318,7 @@ def plan_command(
         from onnx_fix.freezing import parse_freezes
         from onnx_fix.pipeline import parse_counts
         from onnx_fix.render import render_report
+        from onnx_fix.static_dims import parse_static
         from onnx_fix.unfreeze.request import parse_assume, parse_dynamic
 
         made = plan(
@@ -330,6 +329,7 @@ def plan_command(
             opset=opset,
             max_count=parse_counts(max_count or ()),
             freeze=parse_freezes(freeze or ()),
+            static=parse_static(static or ()),
             retype_io=retype_io,
             dynamic=parse_dynamic(dynamic or ()),
             unfreeze=unfreeze,
@@ -337,7 +337,7 @@ def plan_command(
             assume=parse_assume(assume or ()),
         )
         if report is not None:
-            _write_text(report, json.dumps(made.report.to_dict(), indent=1) + "\n")
+            write_text(report, json.dumps(made.report.to_dict(), indent=1) + "\n")
         render_report(made.report, verbose=verbose, dry=True)
         if not made.report.ok:
             raise typer.Exit(1)
@@ -345,7 +345,7 @@ def plan_command(
 
 @app.command(name="init")
 def init_command(
-    model: Model,
+    model: ExportedModel,
     target: TargetName = None,
     no_plugins: NoPlugins = False,
     opset: Opset = None,
@@ -353,7 +353,7 @@ def init_command(
         Path | None,
         typer.Option("--output", "-o", help="Where to write; standard output if absent."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Replace the output.")] = False,
+    force: ReplaceOutput = False,
 ) -> None:
     """Write the pipeline file that the planner would use for MODEL, with comments."""
     with errors():
@@ -367,7 +367,7 @@ def init_command(
         if output is None:
             typer.echo(text, nl=False)
         else:
-            _write_text(output, text)
+            write_text(output, text)
 
 
 @app.command(name="schema")
@@ -400,36 +400,13 @@ def _write(result: FixResult, model: Path, output: Path, force: bool) -> None:
     save(data, output, files=result.files, source=model, force=force)
 
 
-def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.onnx-fix")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
-
-
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[str], None]]:
-    """A line that says what is going on, on a terminal only."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        yield lambda _message: None
-        return
-    with console.status("reading the model") as status:
-        yield lambda message: status.update(message)
-
-
-register_build(app, _write_text)
+register_build(app)
 register_check(app)
 register_explain(app)
-register_split(app, _progress)
+register_split(app)
 register_trtexec(app)
-register_profile(app, _progress)
-register_plugins(app, _progress)
+register_profile(app)
+register_plugins(app)
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,18 @@ import typer
 from typer.core import TyperCommand
 
 from onnx_fix.cli_errors import errors
+from onnx_fix.cli_options import (
+    Capabilities,
+    PrecisionName,
+    Quiet,
+    RangesConfig,
+    force_option,
+    inputs_option,
+    profile_option,
+    target_option,
+    verbose_option,
+)
+from onnx_fix.cli_output import write_text
 from onnx_fix.errors import OnnxFixError, UsageError
 
 if TYPE_CHECKING:
@@ -30,23 +42,6 @@ BUILD_EXIT_CODES = (
     "or an engine that cannot be written; 4 a fault of onnx-fix itself; 5 the builder crashed or "
     "ran into a limit, which says nothing of the model."
 )
-
-Capabilities = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--compute-capability",
-        metavar="X.Y ...",
-        help="GPUs to build for without one at hand, TensorRT-RTX only: 8.6 8.9 12.0, or current.",
-    ),
-]
-PrecisionName = Annotated[
-    str,
-    typer.Option(
-        "--precision",
-        help="as-is: the types of the model; fp16, bf16: the builder may lower FP32; fp32.",
-    ),
-]
-
 
 _CAPABILITY = "--compute-capability"
 
@@ -220,7 +215,7 @@ def build_and_print(
     return result
 
 
-def register(app: typer.Typer, write_text: Callable[[Path, str], None]) -> None:
+def register(app: typer.Typer) -> None:
     """Add the command to the program."""
 
     @app.command(name="build", cls=SeveralCapabilities, epilog=BUILD_EXIT_CODES)
@@ -231,31 +226,20 @@ def register(app: typer.Typer, write_text: Callable[[Path, str], None]) -> None:
         ],
         target: Annotated[
             str,
-            typer.Option(
-                "--target", "-t", help="The release, which must be installed; auto: what is."
-            ),
+            target_option("The release, which must be installed; auto: what is."),
         ] = "auto",
         profile: Annotated[
             list[str] | None,
-            typer.Option(
-                "--profile",
-                "-p",
-                metavar="RANGES",
-                help="Sizes of dynamic inputs: n=1:16:64,x=1x3:4x3:8x3, shape values: s=[2]:[4]:[8]"
-                ", or a YAML file. May be repeated for several profiles.",
+            profile_option(
+                "Sizes of dynamic inputs: n=1:16:64,x=1x3:4x3:8x3, shape values: s=[2]:[4]:[8]"
+                ", or a YAML file. May be repeated for several profiles."
             ),
         ] = None,
         inputs: Annotated[
             Path | None,
-            typer.Option(
-                "--inputs",
-                help="Folder of npz or npy samples: sizes for what --profile leaves open.",
-            ),
+            inputs_option("Folder of npz or npy samples: sizes for what --profile leaves open."),
         ] = None,
-        config: Annotated[
-            Path | None,
-            typer.Option("--config", "-c", help="Pipeline file with dims or profiles."),
-        ] = None,
+        config: RangesConfig = None,
         precision: PrecisionName = "as-is",
         fp16: Annotated[bool, typer.Option("--fp16", help="The same as --precision fp16.")] = False,
         workspace: Annotated[
@@ -298,15 +282,9 @@ def register(app: typer.Typer, write_text: Callable[[Path, str], None]) -> None:
             Path | None,
             typer.Option("--report", help="Write what came of it as JSON, also of a failure."),
         ] = None,
-        force: Annotated[
-            bool, typer.Option("--force", "-f", help="Replace the engine if it exists.")
-        ] = False,
-        verbose: Annotated[
-            int, typer.Option("--verbose", "-v", count=True, help="Print warnings, all nodes.")
-        ] = 0,
-        quiet: Annotated[
-            bool, typer.Option("--quiet", "-q", help="Print only what is wrong.")
-        ] = False,
+        force: Annotated[bool, force_option("Replace the engine if it exists.")] = False,
+        verbose: Annotated[int, verbose_option("Print warnings, all nodes.")] = 0,
+        quiet: Quiet = False,
     ) -> None:
         """Build an engine from a fixed MODEL with the TensorRT of this machine."""
         with errors():

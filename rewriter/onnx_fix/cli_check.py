@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from onnx_fix.cli_errors import errors
+from onnx_fix.cli_options import Release, verbose_option
 from onnx_fix.errors import ModelError, UsageError
 
 
@@ -45,10 +46,7 @@ def register(app: typer.Typer) -> None:
     @app.command(name="check")
     def check_command(
         models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Models to check.")],
-        target: Annotated[
-            str | None,
-            typer.Option("--target", "-t", help="TensorRT release, such as trt-8.6, or auto."),
-        ] = None,
+        target: Release = None,
         dims: Annotated[
             list[str] | None,
             typer.Option("--dims", help="Range of a symbolic dim: N=16:256:512. May be repeated."),
@@ -88,9 +86,7 @@ def register(app: typer.Typer) -> None:
             float,
             typer.Option("--timeout", help="Seconds after which the live parser is given up."),
         ] = 120.0,
-        verbose: Annotated[
-            int, typer.Option("--verbose", "-v", count=True, help="Name every node.")
-        ] = 0,
+        verbose: Annotated[int, verbose_option("Name every node.")] = 0,
     ) -> None:
         """Say what a TensorRT release will refuse or compute wrongly, and what mends it.
 

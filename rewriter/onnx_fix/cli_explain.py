@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onnx_fix.cli_errors import errors
+from onnx_fix.cli_options import OutputFormat, check_format, target_option, verbose_option
 from onnx_fix.errors import UsageError
 
 if TYPE_CHECKING:
     from onnx_fix.model import Model
     from onnx_fix.target import Target
 
-_FORMATS = ("human", "json")
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF16_LE, "utf-16"),
@@ -42,20 +42,17 @@ def register(app: typer.Typer) -> None:
             typer.Argument(metavar="[MODEL]", help="The model, to name its nodes."),
         ] = None,
         target: Annotated[
-            str | None,
-            typer.Option("--target", "-t", help="The release: trt-8.6, rtx-1.7, ..., auto."),
+            str | None, target_option("The release: trt-8.6, rtx-1.7, ..., auto.")
         ] = None,
-        output_format: Annotated[str, typer.Option("--format", help="human or json.")] = "human",
-        verbose: Annotated[
-            int, typer.Option("--verbose", "-v", count=True, help="Name every node and meaning.")
-        ] = 0,
+        output_format: OutputFormat = "human",
+        verbose: Annotated[int, verbose_option("Name every node and meaning.")] = 0,
     ) -> None:
         """Say what an error message, a whole log, or an op means, and what mends it.
 
         Exit codes: 0 all is explained; 1 something is not in our data; 2 wrong usage or a bad file.
         """
         with errors():
-            _format(output_format)
+            check_format(output_format)
             if _is_op(what) and model is None:
                 known = _op(what, target, output_format)
             else:
@@ -72,17 +69,12 @@ def register(app: typer.Typer) -> None:
             str | None,
             typer.Argument(metavar="[OTHER]", help="Another: what changed from the first to it."),
         ] = None,
-        output_format: Annotated[str, typer.Option("--format", help="human or json.")] = "human",
+        output_format: OutputFormat = "human",
     ) -> None:
         """List the releases that are known, show one, or say what changed between two."""
         with errors():
-            _format(output_format)
+            check_format(output_format)
             _targets(first, second, output_format == "json")
-
-
-def _format(output_format: str) -> None:
-    if output_format not in _FORMATS:
-        raise UsageError(f"--format {output_format}: choose human or json")
 
 
 def _is_op(what: str) -> bool:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from onnx_fix.cli_errors import errors
+from onnx_fix.cli_options import OutputFormat, check_format
+from onnx_fix.cli_output import progress
 from onnx_fix.errors import UsageError
 
 EXIT_CODES = (
@@ -18,21 +18,19 @@ EXIT_CODES = (
     "or the headers of TensorRT are missing; 4 a fault of onnx-fix itself."
 )
 
-Progress = Callable[[bool], AbstractContextManager[Callable[[str], None]]]
 
-
-def register(app: typer.Typer, progress: Progress) -> None:
+def register(app: typer.Typer) -> None:
     """Add the commands to the program."""
     group = typer.Typer(
         no_args_is_help=True,
         help="Build the TensorRT plugins that onnx-fix ships, and list them.",
     )
     app.add_typer(group, name="plugins")
-    _register_build(group, progress)
+    _register_build(group)
     _register_list(group)
 
 
-def _register_build(group: typer.Typer, progress: Progress) -> None:
+def _register_build(group: typer.Typer) -> None:
     @group.command(name="build", epilog=EXIT_CODES)
     def build_command(
         tensorrt_root: Annotated[
@@ -126,15 +124,14 @@ def _register_list(group: typer.Typer) -> None:
                 "--in", metavar="DIR", help="Look for built libraries here, not in the cache."
             ),
         ] = None,
-        output_format: Annotated[str, typer.Option("--format", help="human or json.")] = "human",
+        output_format: OutputFormat = "human",
     ) -> None:
         """Say what the plugins are for, which targets need them, and which libraries are built."""
         with errors():
             from onnx_fix.plugin_libraries import built_in, default_folder, shipped, uses
             from onnx_fix.render_plugins import listed, render_listed
 
-            if output_format not in ("human", "json"):
-                raise UsageError(f"--format {output_format}: choose human or json")
+            check_format(output_format)
             place = folder if folder is not None else default_folder()
             if folder is not None and not folder.is_dir():
                 raise UsageError(f"--in {folder}: there is no such folder")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from onnx_fix.cli_errors import errors
+from onnx_fix.cli_options import Quiet, RangesConfig, Release, inputs_option, profile_option
+from onnx_fix.cli_output import progress
 
 EXIT_CODES = (
     "Exit codes: 0 the profiles can work (warnings may be told); 1 one cannot work; 2 wrong usage, "
@@ -17,9 +17,7 @@ EXIT_CODES = (
 )
 
 
-def register(
-    app: typer.Typer, progress: Callable[[bool], AbstractContextManager[Callable[[str], None]]]
-) -> None:
+def register(app: typer.Typer) -> None:
     """Add the command to the program."""
 
     @app.command(name="profile", epilog=EXIT_CODES)
@@ -27,31 +25,21 @@ def register(
         model: Annotated[Path, typer.Argument(metavar="FIXED", help="The fixed model.")],
         profile: Annotated[
             list[str] | None,
-            typer.Option(
-                "--profile",
-                "-p",
-                metavar="RANGES",
-                help="min:opt:max of dims (n0=300:400:512), inputs (kpts=1x300x2:1x400x2:1x512x2) "
+            profile_option(
+                "min:opt:max of dims (n0=300:400:512), inputs (kpts=1x300x2:1x400x2:1x512x2) "
                 "or values of shape tensors (size=[16,16]:[32,32]:[64,64]), with commas between; "
-                "or a YAML file. May be repeated: each is one profile.",
+                "or a YAML file. May be repeated: each is one profile."
             ),
         ] = None,
         inputs: Annotated[
             Path | None,
-            typer.Option(
-                "--inputs",
-                help="Folder of npz or npy samples: the smallest, median and largest size seen "
-                "for what the other options leave open.",
+            inputs_option(
+                "Folder of npz or npy samples: the smallest, median and largest size seen "
+                "for what the other options leave open."
             ),
         ] = None,
-        config: Annotated[
-            Path | None,
-            typer.Option("--config", "-c", help="Pipeline file with dims or profiles."),
-        ] = None,
-        target: Annotated[
-            str | None,
-            typer.Option("--target", "-t", help="TensorRT release, such as trt-8.6, or auto."),
-        ] = None,
+        config: RangesConfig = None,
+        target: Release = None,
         no_run: Annotated[
             bool, typer.Option("--no-run", help="Infer sizes, and do not run the model.")
         ] = False,
@@ -66,9 +54,7 @@ def register(
                 "standard error.",
             ),
         ] = False,
-        quiet: Annotated[
-            bool, typer.Option("--quiet", "-q", help="Print only what is wrong.")
-        ] = False,
+        quiet: Quiet = False,
     ) -> None:
         """Say which shapes an engine would be built for, and whether the model works there."""
         with errors():

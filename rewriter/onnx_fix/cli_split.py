@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +9,19 @@ from typing import Annotated
 import typer
 
 from onnx_fix.cli_errors import errors
+from onnx_fix.cli_options import (
+    Config,
+    ExportedModel,
+    Feeds,
+    NoPlugins,
+    Quiet,
+    ReplaceOutput,
+    force_option,
+    inputs_option,
+    target_option,
+    verbose_option,
+)
+from onnx_fix.cli_output import progress
 from onnx_fix.errors import UsageError
 
 
@@ -33,20 +44,17 @@ RUN_EXIT_CODES = (
 )
 
 
-def register(
-    app: typer.Typer, progress: Callable[[bool], AbstractContextManager[Callable[[str], None]]]
-) -> None:
+def register(app: typer.Typer) -> None:
     """Add the commands to the program."""
 
     @app.command(name="split", epilog=SPLIT_EXIT_CODES)
     def split_command(
-        model: Annotated[Path, typer.Argument(metavar="MODEL", help="The exported model.")],
+        model: ExportedModel,
         output: Annotated[
             Path, typer.Option("--output", "-o", help="Folder to write the parts into; new.")
         ],
         target: Annotated[
-            str | None,
-            typer.Option("--target", "-t", help="TensorRT release, such as trt-7.2, or auto."),
+            str | None, target_option("TensorRT release, such as trt-7.2, or auto.")
         ] = None,
         at: Annotated[
             list[str] | None,
@@ -57,22 +65,15 @@ def register(
                 "nodes that are refused after the fix. May be repeated.",
             ),
         ] = None,
-        config: Annotated[
-            Path | None, typer.Option("--config", "-c", help="Pipeline file (see onnx-fix init).")
-        ] = None,
-        no_plugins: Annotated[
-            bool, typer.Option("--no-plugins", help="Make no plugin nodes, plain ONNX only.")
-        ] = False,
+        config: Config = None,
+        no_plugins: NoPlugins = False,
         opset: Annotated[
             int | None, typer.Option("--opset", help="Operator set to write the parts for.")
         ] = None,
         no_verify: Annotated[
             bool, typer.Option("--no-verify", help="Do not compare the parts with the original.")
         ] = False,
-        inputs: Annotated[
-            Path | None,
-            typer.Option("--inputs", help="Folder of npz or npy feeds to compare with."),
-        ] = None,
+        inputs: Feeds = None,
         reference: Annotated[
             Path | None,
             typer.Option(
@@ -81,15 +82,10 @@ def register(
             ),
         ] = None,
         force: Annotated[
-            bool,
-            typer.Option("--force", "-f", help="Replace a folder that this command wrote before."),
+            bool, force_option("Replace a folder that this command wrote before.")
         ] = False,
-        verbose: Annotated[
-            int, typer.Option("--verbose", "-v", count=True, help="Print every tensor between.")
-        ] = 0,
-        quiet: Annotated[
-            bool, typer.Option("--quiet", "-q", help="Print only what is wrong.")
-        ] = False,
+        verbose: Annotated[int, verbose_option("Print every tensor between.")] = 0,
+        quiet: Quiet = False,
     ) -> None:
         """Cut MODEL in parts at the nodes that a TensorRT release does not build."""
         with errors():
@@ -120,16 +116,14 @@ def register(
         folder: Annotated[
             Path, typer.Argument(metavar="DIR", help="A folder that onnx-fix split wrote.")
         ],
-        inputs: Annotated[
-            Path, typer.Option("--inputs", help="npz file with an array for each input.")
-        ],
+        inputs: Annotated[Path, inputs_option("npz file with an array for each input.")],
         output: Annotated[
             Path, typer.Option("--output", "-o", help="npz file to write the outputs to.")
         ],
         backend: Annotated[
             BackendChoice, typer.Option("--backend", help="What runs the parts for the target.")
         ] = BackendChoice.ONNXRUNTIME,
-        force: Annotated[bool, typer.Option("--force", "-f", help="Replace the output.")] = False,
+        force: ReplaceOutput = False,
     ) -> None:
         """Run a model in parts on feeds from a file."""
         with errors():

@@ -11,6 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onnx_fix.cli_errors import errors
+from onnx_fix.cli_options import (
+    OutputFormat,
+    RangesConfig,
+    check_format,
+    inputs_option,
+    profile_option,
+    target_option,
+)
 from onnx_fix.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,29 +48,20 @@ def register(app: typer.Typer) -> None:
             typer.Argument(metavar="[-- OPTION...]", help="Options to append as they stand."),
         ] = None,
         target: Annotated[
-            str | None,
-            typer.Option("--target", "-t", help="The release: trt-7.2, rtx-1.7, ..., auto."),
+            str | None, target_option("The release: trt-7.2, rtx-1.7, ..., auto.")
         ] = None,
         profile: Annotated[
             list[str] | None,
-            typer.Option(
-                "--profile",
-                "-p",
-                metavar="RANGES",
-                help="Shapes of the dynamic inputs, min:opt:max of dims or inputs: "
-                "n=1:8:64,x=1x3x8:4x3x8:8x3x8, or a pipeline file. May be repeated.",
+            profile_option(
+                "Shapes of the dynamic inputs, min:opt:max of dims or inputs: "
+                "n=1:8:64,x=1x3x8:4x3x8:8x3x8, or a pipeline file. May be repeated."
             ),
         ] = None,
         inputs: Annotated[
             Path | None,
-            typer.Option(
-                "--inputs", help="Folder of samples: their sizes, for what --profile leaves open."
-            ),
+            inputs_option("Folder of samples: their sizes, for what --profile leaves open."),
         ] = None,
-        config: Annotated[
-            Path | None,
-            typer.Option("--config", "-c", help="Pipeline file with dims or profiles."),
-        ] = None,
+        config: RangesConfig = None,
         output: Annotated[
             Path | None,
             typer.Option("--output", "-o", help="The engine; by default FIXED as .engine."),
@@ -112,7 +111,7 @@ def register(app: typer.Typer) -> None:
         log: Annotated[
             Path | None, typer.Option("--log", help="Write the log of --run to this file, too.")
         ] = None,
-        output_format: Annotated[str, typer.Option("--format", help="human or json.")] = "human",
+        output_format: OutputFormat = "human",
     ) -> None:
         """Print the command that builds FIXED with a TensorRT release, check one, or run it.
 
@@ -125,8 +124,7 @@ def register(app: typer.Typer) -> None:
             from onnx_fix.trtexec import Options, command
             from onnx_fix.trtexec.command import PRECISIONS
 
-            if output_format not in ("human", "json"):
-                raise UsageError(f"--format {output_format}: choose human or json")
+            check_format(output_format)
             if run and lint is not None:
                 raise UsageError("--lint checks a command and --run runs one: give one of the two")
             if run and output_format == "json":

@@ -276,6 +276,14 @@ class ModelPass(BasePass):
         """
         return {}
 
+    def fixed_dims(self, model: onnx.ModelProto) -> Mapping[str, int]:
+        """The symbols of the original model's inputs that become numbers, with these.
+
+        Raises:
+            UsageError: an option asks for what the model does not have.
+        """
+        return {}
+
     def adds_dims(self) -> bool:
         """Whether dims of inputs become symbols, so that there are sizes to try it at."""
         return False

@@ -43,12 +43,39 @@ def graphs_of(node: NodeProto) -> Iterator[tuple[str, GraphProto]]:
             yield f"{label_of(node)}/{attribute.name}[{k}]", graph
 
 
+def bodies_of(node: NodeProto) -> Iterator[GraphProto]:
+    """The graphs inside a node."""
+    for attribute in node.attribute:
+        if attribute.type == AttributeProto.GRAPH:
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def has_bodies(node: NodeProto) -> bool:
+    """Whether there are graphs inside a node."""
+    return any(a.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for a in node.attribute)
+
+
 def every_node(nodes: Iterable[NodeProto], path: str = "") -> Iterator[tuple[str, NodeProto]]:
     """The nodes and those inside them, each with the path of its scope."""
     for node in nodes:
         yield path, node
         for inner, graph in graphs_of(node):
             yield from every_node(graph.node, f"{path}/{inner}" if path else inner)
+
+
+def all_nodes(model: ModelProto) -> Iterator[NodeProto]:
+    """Every node: of the main graph, of graphs inside nodes, of functions."""
+    for nodes in (model.graph.node, *(f.node for f in model.functions)):
+        for _, node in every_node(nodes):
+            yield node
+
+
+def all_graphs(model: ModelProto) -> Iterator[GraphProto]:
+    """The main graph and those inside nodes, of functions too."""
+    yield model.graph
+    for node in all_nodes(model):
+        yield from bodies_of(node)
 
 
 def default_opset(imports: Iterable[onnx.OperatorSetIdProto]) -> int | None:
@@ -131,7 +158,7 @@ class Calls:
             most = 0
             for node in nodes:
                 most = max(most, known.get(called(node), 0))
-                for _, graph in graphs_of(node):
+                for graph in bodies_of(node):
                     most = max(most, 1 + deep(graph.node))
             return most
 
@@ -145,7 +172,7 @@ def _names(graph: GraphProto) -> Iterator[str]:
     yield from (t.name for t in graph.initializer)
     for node in graph.node:
         yield from node.output
-        for _, inner in graphs_of(node):
+        for inner in bodies_of(node):
             yield from _names(inner)
 
 

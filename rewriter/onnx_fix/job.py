@@ -13,6 +13,7 @@ from onnx import ModelProto
 from onnx_fix.contract import Change, ModelPass, PassResult
 from onnx_fix.engine import Engine, Step
 from onnx_fix.errors import ModelError
+from onnx_fix.freezing import bound
 from onnx_fix.load import check_loaded, load_proto, stored_tensors
 from onnx_fix.model import Model
 from onnx_fix.pipeline import Pipeline
@@ -41,6 +42,16 @@ class Job:
             if isinstance(step.pass_, ModelPass):
                 found.update(step.pass_.frozen_inputs(self.proto))
         return found
+
+    def fixed_dims(self) -> dict[str, int]:
+        """The symbols of inputs that become numbers, with these; not those of frozen inputs, which
+        are numbers then already."""
+        found: dict[str, int] = {}
+        for step in self.steps:
+            if isinstance(step.pass_, ModelPass):
+                found.update(step.pass_.fixed_dims(self.proto))
+        left = symbols(bound(self.proto, self.frozen())) if found else {}
+        return {name: number for name, number in found.items() if name in left}
 
     def made_dynamic(self, changes: Sequence[Change]) -> bool:
         """Whether changes made dims of inputs symbols."""

@@ -23,8 +23,6 @@ from onnx_fix.profiles.asked import Asked
 from onnx_fix.profiles.written import BOUNDS, DimRange, asked_in, misread_number
 from onnx_fix.scope import node_label
 
-PIPELINE_VERSION = 1
-
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
@@ -181,109 +179,6 @@ def with_plugins(
     return (PassEntry(name=MAPPING, options={"table": table}), *passes) if table else passes
 
 
-BOUNDING = ("bound-non-zero", "replace-nms")
-"""The passes that take the largest counts."""
-
-
-def with_max_count(
-    passes: tuple[PassEntry, ...], max_count: Mapping[str, int]
-) -> tuple[PassEntry, ...]:
-    """The passes with NonZero and NonMaxSuppression nodes bounded; the passes that do it are put
-    first where they are missing."""
-    if not max_count:
-        return passes
-    have = {e.name for e in passes}
-    passes = (*(PassEntry(name=name) for name in BOUNDING if name not in have), *passes)
-
-    def bounded(entry: PassEntry) -> PassEntry:
-        known = entry.options.get("max_count") or {}
-        options = {**entry.options, "max_count": {**known, **max_count}}
-        return entry.model_copy(update={"options": options})
-
-    return tuple(bounded(e) if e.name in BOUNDING else e for e in passes)
-
-
-FREEZING = "freeze-inputs"
-"""The pass that takes the values of inputs."""
-
-
-def with_freeze(
-    passes: tuple[PassEntry, ...], freeze: Mapping[str, object]
-) -> tuple[PassEntry, ...]:
-    """The passes with inputs made constants; the pass that does it is put first where it is
-    missing."""
-    if not freeze:
-        return passes
-    if all(e.name != FREEZING for e in passes):
-        passes = (PassEntry(name=FREEZING), *passes)
-
-    def freezing(entry: PassEntry) -> PassEntry:
-        known = entry.options.get("freeze") or {}
-        options = {**entry.options, "freeze": {**known, **freeze}}
-        return entry.model_copy(update={"options": options})
-
-    return tuple(freezing(e) if e.name == FREEZING else e for e in passes)
-
-
-WIDENING = "widen-types"
-"""The pass that changes the types of network inputs and outputs."""
-
-
-def with_retype_io(passes: tuple[PassEntry, ...]) -> tuple[PassEntry, ...]:
-    """The passes with inputs and outputs retyped; the pass that does it is put first where it is
-    missing."""
-    if all(e.name != WIDENING for e in passes):
-        passes = (PassEntry(name=WIDENING), *passes)
-    return tuple(
-        e.model_copy(update={"options": {**e.options, "retype_io": True}})
-        if e.name == WIDENING
-        else e
-        for e in passes
-    )
-
-
-UNFREEZING = "unfreeze-shapes"
-"""The pass that makes dims of inputs dynamic."""
-
-
-def with_dynamic(
-    passes: tuple[PassEntry, ...],
-    dynamic: Mapping[str, str],
-    also: Sequence[str | Path],
-    assume: Mapping[str, str | int],
-) -> tuple[PassEntry, ...]:
-    """The passes with dims made dynamic; the pass that does it is put first where it is missing."""
-    if not (dynamic or also or assume):
-        return passes
-    if all(e.name != UNFREEZING for e in passes):
-        passes = (PassEntry(name=UNFREEZING), *passes)
-
-    def unfreezing(entry: PassEntry) -> PassEntry:
-        known = entry.options
-        options = {
-            **known,
-            "dynamic": {**(known.get("dynamic") or {}), **dynamic},
-            "also": [*(known.get("also") or ()), *(str(path) for path in also)],
-            "assume": {**(known.get("assume") or {}), **assume},
-        }
-        return entry.model_copy(update={"options": options})
-
-    return tuple(unfreezing(e) if e.name == UNFREEZING else e for e in passes)
-
-
-def with_unfreeze(passes: tuple[PassEntry, ...]) -> tuple[PassEntry, ...]:
-    """The passes with the dims freed that the model declares; the pass that does it is put first
-    where it is missing."""
-    if all(e.name != UNFREEZING for e in passes):
-        passes = (PassEntry(name=UNFREEZING), *passes)
-    return tuple(
-        e.model_copy(update={"options": {**e.options, "declared": True}})
-        if e.name == UNFREEZING
-        else e
-        for e in passes
-    )
-
-
 def parse_counts(texts: Sequence[str]) -> dict[str, int]:
     """``NAME=K`` as a mapping; names may hold equal signs themselves.
 
@@ -416,8 +311,12 @@ def _say(error: Mapping[str, Any]) -> str:
     key = loc[-1] if loc else ""
     if error["type"] == "extra_forbidden":
         known = sorted({f.alias or n for m in _MODELS for n, f in m.model_fields.items()})
+        if loc[0] == "passes" and any(
+            key == field.name for cls in registry.installed().values() for field in fields(cls)
+        ):
+            return f"unknown key '{key}'; write an option of a pass as options: {{{key}: VALUE}}"
         near = difflib.get_close_matches(key, known, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = f"; did you mean {near[0]}?" if near and near[0] != key else ""
         return f"unknown key '{key}'{hint}"
     return f"{'.'.join(loc)}: {error['msg'].removeprefix('Value error, ')}"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from onnx import ModelProto
 
+from onnx_fix.functions import all_nodes
 from onnx_fix.plugin_bodies import GROUP
-from onnx_fix.trtexec.needs import nodes_of
 
 
 def known() -> dict[str, Path]:
@@ -25,5 +25,5 @@ def known() -> dict[str, Path]:
 def wanted(model: ModelProto) -> dict[str, Path]:
     """Those for the ops of a model, functions of its own aside."""
     functions = {f.name for f in model.functions}
-    ops = {node.op_type for node in nodes_of(model)} - functions
+    ops = {node.op_type for node in all_nodes(model)} - functions
     return {op: path for op, path in known().items() if op in ops}

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from onnx_fix.errors import ModelError
-from onnx_fix.functions import graphs_of, label_of
+from onnx_fix.functions import graphs_of, has_bodies, label_of
 from onnx_fix.load import opset_of
 from onnx_fix.lower import Refusal
 from onnx_fix.model import Model
@@ -140,7 +140,7 @@ class _Work:
             return None
         if node.op_type in _BY_BODY and (node.op_type, before.since_version) != ("Scan", 8):
             return None
-        if any(a.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for a in node.attribute):
+        if has_bodies(node):
             raise _Refused(f"no rule writes {node.op_type} of opset {self._have} in a newer way")
         rule = _RULES.get(node.op_type)
         written = (

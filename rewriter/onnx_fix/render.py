@@ -14,8 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from onnx_fix import registry
-from onnx_fix.api import describe
-from onnx_fix.report import Blocker, Report, by_reason, summarise, tried
+from onnx_fix.report import Blocker, Report, by_reason, describe, summarise, tried
 
 if TYPE_CHECKING:
     from onnx_fix.contract import BasePass

@@ -63,7 +63,7 @@ def _built(out: Console, result: BuildResult, verbose: int, quiet: bool) -> None
         )
         say(out, f"so the engine was built in {last.precision}, which is slower and larger", 4)
         _layers(out, result, asked)
-    _explanations(out, result, verbose)
+    _explanations(result, verbose)
     if quiet:
         return
     size, seconds = size_of(result.engine_bytes), f"{result.seconds:.1f} s"
@@ -113,14 +113,14 @@ def _failed(out: Console, result: BuildResult, verbose: int) -> None:
     for tried in result.attempts:
         how = f" in {tried.precision}" if len(result.attempts) > 1 else ""
         out.print(f"[bold red]no engine{how}:[/] {name}: {escape(_how(tried))}")
-    _explanations(out, result, verbose)
+    _explanations(result, verbose)
     if result.status == "timed out":
         say(out, "give it more time with --time-limit, or lower --optimization-level", 4)
     elif result.status == "out of memory":
         say(out, "give it more with --memory-limit, or lower --workspace or the profile", 4)
 
 
-def _explanations(out: Console, result: BuildResult, verbose: int) -> None:
+def _explanations(result: BuildResult, verbose: int) -> None:
     if result.explanations:
         render_log(result.explanations, "the log of the builder", "", verbose)
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
 
-from onnx_fix.plugin_libraries import BuiltLibrary, PluginSource, Use
+from onnx_fix.plugin_libraries import BuiltLibrary, PluginSource, Use, default_folder
 from onnx_fix.render_explain import console, say
 
 _HEADINGS = {
     "needed": "needed, since the target lacks the op or takes it with fixed sizes alone",
-    "optional": "optional, since the target takes the op itself",
+    "optional": "optional, since the target takes the op itself (replace-gather-elements with "
+    "the option everywhere writes the plugin there, too)",
     "useless": "no use, since the parser takes no op for a plugin",
 }
 
@@ -26,15 +27,8 @@ def render_built(built: BuiltLibrary, *, quiet: bool = False) -> None:
         return
     out.print(f"[bold]{escape(str(built.path))}[/]")
     say(out, _described(built), 2)
-    if not built.linked:
-        say(
-            out,
-            "no TensorRT library was found to link with: load this one by the plugin registry "
-            "(load_library, trtexec --dynamicPlugins), or after TensorRT with global symbols",
-            2,
-        )
-    say(out, f"onnx-fix build FIXED --plugin-library {built.path}", 2)
-    say(out, f"onnx-fix trtexec FIXED --plugin-library {built.path}", 2)
+    for line in (*_loaded(built), *_used(built)):
+        say(out, line, 2)
 
 
 def render_listed(
@@ -80,6 +74,41 @@ def _runs(names: Sequence[str]) -> list[str]:
             rows.append([])
     short = [[f"{row[0]} to {row[-1]}"] if len(row) > 2 else row for row in rows]
     return [text for row in short for text in row]
+
+
+def _loaded(built: BuiltLibrary) -> Iterator[str]:
+    """How TensorRT comes to know the library."""
+    if built.has_entry_points:
+        by_trtexec = f"trtexec --dynamicPlugins={built.path.absolute()}, or by "
+        yield (
+            f"loaded by {'' if built.target.startswith('rtx-') else by_trtexec}the plugin registry "
+            "of a program (loadLibrary, in Python load_library)"
+        )
+        if not built.linked:
+            yield (
+                "not linked with TensorRT, for none was found: a program that merely opens it "
+                "must have loaded TensorRT with global symbols; --tensorrt-library names one to "
+                "link with"
+            )
+        return
+    yield (
+        f"loaded by trtexec --plugins={built.path.absolute()}, or by a program that opens it "
+        "(dlopen, in Python ctypes.CDLL) after TensorRT"
+    )
+    if not built.linked:
+        yield (
+            "not linked with TensorRT, for none was found: the program, if it is not trtexec, must "
+            "have loaded TensorRT with global symbols; --tensorrt-library names one to link with"
+        )
+
+
+def _used(built: BuiltLibrary) -> Iterator[str]:
+    """How this tool comes to know it."""
+    if built.path.parent == default_folder() / built.target:
+        yield f"found there by onnx-fix build and onnx-fix trtexec with --target {built.target}"
+    else:
+        yield f"onnx-fix build FIXED --plugin-library {built.path}"
+        yield f"onnx-fix trtexec FIXED --plugin-library {built.path}"
 
 
 def _described(built: BuiltLibrary) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +20,18 @@ from onnx_fix.target import Finding, Target
 if TYPE_CHECKING:
     from onnx_fix.check.finding import CheckFinding
     from onnx_fix.verify import Verification
+    from onnx_fix.verify.result import Case
 
 SCHEMA_VERSION = 1
+
+
+def describe(change: Change) -> str:
+    """A change in one line."""
+    if not change.old_ops:
+        return f"{change.pass_name}: {change.old[0]}"
+    where = f" in {change.scope}" if change.scope else ""
+    made = ", ".join(change.new_ops) if change.new_ops else "a constant, or nothing"
+    return f"{change.pass_name} on {' + '.join(change.old_ops)} '{change.old[0]}'{where} -> {made}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,13 +280,8 @@ def summarise(verification: Verification) -> str:
         f"equal to the {verification.against} in {verification.evidence} of {len(cases)} cases "
         f"({', '.join(oracles)}; seed {verification.seed})"
     ]
-    for case in cases:
-        if case.status == "equal":
-            notes = [f"{c.output}: {c.note}" for c in case.comparisons if c.note]
-            more = f" ({'; '.join(notes)})" if notes else ""
-            lines.append(f"  {case.label}: equal{more}")
-        else:
-            lines.append(f"  {case.label}: the original does not run: {_cut(case.message)}")
+    said = Counter(map(_case, cases))
+    lines += [f"  {line}" if n == 1 else f"  {line} ({n} times)" for line, n in said.items()]
     worst = verification.worst
     if worst is not None:
         lines.append(
@@ -283,6 +289,15 @@ def summarise(verification: Verification) -> str:
             f"{worst.max_rel:.3g} relative (allowed: rtol {worst.rtol:g}, atol {worst.atol:g})"
         )
     return "\n".join(lines)
+
+
+def _case(case: Case) -> str:
+    """A case in a line."""
+    if case.status != "equal":
+        return f"{case.label}: the original does not run: {_cut(case.message)}"
+    notes = [f"{c.output}: {c.note}" for c in case.comparisons if c.note]
+    more = f" ({'; '.join(notes)})" if notes else ""
+    return f"{case.label}: equal{more}"
 
 
 def source_name(source: object) -> str:

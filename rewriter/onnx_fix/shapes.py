@@ -18,7 +18,6 @@ import onnx
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 from onnx import (
-    AttributeProto,
     GraphProto,
     ModelProto,
     NodeProto,
@@ -28,6 +27,7 @@ from onnx import (
 from onnx.checker import ValidationError
 from onnx.shape_inference import InferenceError
 
+from onnx_fix.functions import bodies_of
 from onnx_fix.scope import Scope, TypeInfo
 from onnx_fix.shape_values import ShapeValues
 from onnx_fix.target.facts import Dim
@@ -41,12 +41,15 @@ _ANONYMOUS = "unk__"
 _MOST_DATA = 64
 """Constants of at most this many elements are shown to onnx as values (axes, sizes, splits)."""
 
+_SIZED = frozenset({"ConstantOfShape", "Expand", "Pad", "Reshape", "Resize", "Slice", "Tile"})
+"""Ops whose outputs have shapes that follow from values."""
+
 
 def infer_all(model: Model) -> dict[int, TypeInfo]:
     """What onnx finds for the whole model, by identity of the tensor."""
     found: dict[int, TypeInfo] = {}
     proto = _run(model.skeleton())
-    for scope, graph in _pairs(model, proto):
+    for scope, graph in paired(model, proto):
         for values in (graph.value_info, graph.output, graph.input):
             for value in values:
                 tensor = scope.tensors.get(value.name)
@@ -69,7 +72,7 @@ def _run(proto: ModelProto) -> ModelProto:
             return proto
 
 
-def _pairs(model: Model, proto: ModelProto) -> Iterator[tuple[Scope, GraphProto]]:
+def paired(model: Model, proto: ModelProto) -> Iterator[tuple[Scope, GraphProto]]:
     """Every graph scope of the model with the graph of the same place in ``proto``."""
 
     def walk(scope: Scope, graph: GraphProto) -> Iterator[tuple[Scope, GraphProto]]:
@@ -77,14 +80,9 @@ def _pairs(model: Model, proto: ModelProto) -> Iterator[tuple[Scope, GraphProto]
         alive = (n for n in scope.graph.nodes if model.alive(n))
         for node, origin in zip(alive, graph.node, strict=True):
             inner = model.inner_scopes(node)
-            if inner:
-                graphs = [
-                    g
-                    for a in origin.attribute
-                    for g in ([a.g] if a.type == AttributeProto.GRAPH else a.graphs)
-                ]
-                for inner_scope, inner_graph in zip(inner, graphs, strict=True):
-                    yield from walk(inner_scope, inner_graph)
+            bodies = bodies_of(origin) if inner else ()
+            for inner_scope, inner_graph in zip(inner, bodies, strict=True):
+                yield from walk(inner_scope, inner_graph)
 
     yield from walk(model.main, proto.graph)
 
@@ -118,9 +116,25 @@ class Sweep:
 
     def _worth_asking(self, node: gs.Node) -> bool:
         """Whether more is known of the inputs than when the outputs were last looked at."""
-        return any(id(t) in self._improved for t in node.inputs) or any(
-            t.name and id(t) not in self._types for t in node.outputs
+        if any(id(t) in self._improved for t in node.inputs):
+            return True
+        if any(t.name and id(t) not in self._types for t in node.outputs):
+            return True
+        return node.op in _SIZED and self._is_vague(node.outputs[0]) and self._is_sized(node)
+
+    def _is_vague(self, tensor: gs.Tensor) -> bool:
+        shape = self._info(tensor).shape
+        return shape is None or any(
+            d is None or (isinstance(d, str) and d.startswith(_ANONYMOUS)) for d in shape
         )
+
+    def _is_sized(self, node: gs.Node) -> bool:
+        """Whether constants that have to be computed decide on the shape of its output."""
+        first = 0 if node.op == "ConstantOfShape" else 1
+        return any(t.name and self._is_foldable(t) for t in node.inputs[first:])
+
+    def _is_foldable(self, tensor: gs.Tensor) -> bool:
+        return self._model.constness(tensor) == "foldable"
 
     def _learn(self, tensor: gs.Tensor, info: TypeInfo) -> None:
         before = self._types.get(id(tensor))
@@ -146,7 +160,7 @@ class Sweep:
             if info.dtype is None:
                 return
             types[tensor.name] = info
-            value = self._model.value_if_there(tensor, limit=_MOST_DATA) if _is_data(info) else None
+            value = self._data(node, tensor) if _is_data(info) else None
             if value is not None:
                 data[tensor.name] = value
         question = _question(scope.opset, node, types, data)
@@ -158,6 +172,16 @@ class Sweep:
         for tensor, found in zip(node.outputs, answer, strict=True):
             if found is not None:
                 yield tensor, found
+
+    def _data(self, node: gs.Node, tensor: gs.Tensor) -> NDArray[np.generic] | None:
+        """The value of a small constant, computed where it decides on a shape.
+
+        The nodes before this one are done, so that what is known of them is final.
+        """
+        value = self._model.value_if_there(tensor, limit=_MOST_DATA)
+        if value is None and node.op in _SIZED and self._is_foldable(tensor):
+            value = self._model.folded(tensor)
+        return None if value is None or value.size > _MOST_DATA else value
 
     def _inferred(
         self,

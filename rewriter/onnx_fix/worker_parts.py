@@ -116,6 +116,10 @@ class Messages:
         seen, self._seen = self._seen, {}
         return [{"severity": s, "text": t, "count": n} for (s, t), n in seen.items()]
 
+    def replace(self, messages: Sequence[Mapping[str, Any]]) -> None:
+        """Forget what has come since some were taken, and have those again."""
+        self._seen = {(m["severity"], m["text"]): m["count"] for m in messages}
+
 
 def logger_of(trt: Any, messages: Messages, on_node: Callable[[str], None]) -> Any:
     """A logger that keeps warnings and above, and tells which node is being parsed."""

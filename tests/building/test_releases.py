@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from onnx_fix.building import _worker as worker
+from onnx_fix.worker_parts import Messages
 
 
 def enum(*names: str) -> Any:
@@ -221,6 +222,32 @@ def test_compute_capabilities() -> None:
     config.takes = False
     with pytest.raises(ValueError, match=r"8\.6"):
         worker.configure(trt, config, None, given, [])
+
+
+@pytest.mark.parametrize(("why", "said"), [(0, False), (2, True), (3, True), (64, False)])
+def test_an_engine_that_the_gpu_at_hand_cannot_run(why: int, said: bool) -> None:
+    messages = Messages()
+    messages.add("WARNING", "while it was built")
+
+    class Runtime:
+        """Logs an error where there is no GPU to ask."""
+
+        def __init__(self, log: Any) -> None:
+            messages.add("INTERNAL_ERROR", "CUDA error 35")
+
+        def get_engine_validity(self, engine: bytes) -> tuple[int, int]:
+            assert engine == b"engine"
+            return 2, why
+
+    kinds = SimpleNamespace(UNSUPPORTED_CC=2)
+    trt = SimpleNamespace(Runtime=Runtime, EngineInvalidityDiagnostics=kinds)
+    assert worker.unfit(trt, None, messages, b"engine") is said
+    assert [m["text"] for m in messages.take()] == ["while it was built"]
+
+
+def test_releases_that_cannot_be_asked_whether_an_engine_fits() -> None:
+    trt = SimpleNamespace(Runtime=object)
+    assert not worker.unfit(trt, None, Messages(), b"engine")
 
 
 @pytest.mark.parametrize(

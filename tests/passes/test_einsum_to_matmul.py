@@ -122,6 +122,14 @@ def test_a_summed_label_of_size_one() -> None:
     assert results[0].changes[0].note == ""
 
 
+def test_a_sum_over_no_elements() -> None:
+    for equation, shape in (("abc,d->ad", [0, 1, 0]), ("abce,d->ad", [2, 0, 3, 0])):
+        model = einsum(equation, shape, ["D"])
+        fixed, _ = run_pass(EinsumToMatMul(everywhere=True), model, target="trt-7.2")
+        assert "Einsum" not in ops(fixed)
+        check(model, fixed, feeds([shape, [2]])[0])
+
+
 def test_sizes_that_are_taken_as_equal_are_named() -> None:
     model = einsum("ij,jk->ik", ["I", "N"], ["M", "K"])
     fixed, results = run_pass(EinsumToMatMul(), model)

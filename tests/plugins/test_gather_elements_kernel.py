@@ -7,6 +7,7 @@ is tested on a GPU by the harness beside it.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -19,6 +20,7 @@ from onnx_fix_plugins import gather_elements
 from onnx_fix_plugins.gather_elements.cuda.harness import build
 from onnx_fix_plugins.gather_elements.cuda.harness.__main__ import table
 
+CUDA = build.HERE.parent
 CXX = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++")
 NVCC = build.nvcc()
 
@@ -157,10 +159,10 @@ def compiled(tmp_path: Path, architectures: list[int], *more: str) -> None:
     if not wanted:
         pytest.skip(f"this nvcc takes none of {architectures}, but {known}")
     try:
-        build.compile_object(NVCC, wanted, tmp_path / "kernel.o", *more)
+        objects = build.compile_objects(NVCC, wanted, tmp_path, *more)
     except subprocess.CalledProcessError as failed:
         pytest.fail(f"{failed.stdout}{failed.stderr}")
-    assert (tmp_path / "kernel.o").stat().st_size > 0
+    assert len(objects) > 1 and all(made.stat().st_size > 0 for made in objects)
 
 
 @needs_nvcc
@@ -185,13 +187,23 @@ def test_the_kernel_compiles_as_newer_standards_too(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_harness_builds(tmp_path: Path) -> None:
     assert NVCC is not None
-    assert build.compile_harness(NVCC, [90], tmp_path).exists()
-    assert build.compile_library(NVCC, [90], tmp_path).exists()
+    assert all(made.exists() for made in build.compile_all(NVCC, [90], tmp_path))
+
+
+def test_cmake_compiles_every_source_of_the_kernel() -> None:
+    """The list in CMakeLists.txt is written by hand, that of the harness is not."""
+    listed = re.findall(r"gather_elements\w*\.cu\b", (CUDA / "CMakeLists.txt").read_text())
+    assert sorted(listed) == [source.name for source in build.SOURCES]
+
+
+def test_no_source_of_the_kernel_is_long() -> None:
+    lengths = {p.name: p.read_text().count("\n") for p in CUDA.glob("gather_elements*")}
+    assert max(lengths.values()) <= 400, lengths
 
 
 def test_the_launch_header_is_plain() -> None:
     """The plugin classes compile against it; nothing of TensorRT and no kernel is in it."""
-    text = (build.KERNEL.with_suffix(".h")).read_text()
+    text = (CUDA / "gather_elements.h").read_text()
     includes = [line for line in text.splitlines() if line.startswith("#include")]
     assert includes == ["#include <cstdint>", "#include <cuda_runtime_api.h>"]
 

@@ -158,6 +158,22 @@ def test_types(library: Path, link: Path, tmp_path: Path, dtype: int, name: str)
     assert f"output (-1, 7, 3) DataType.{name}\nengine True\n" in done.stdout, done.stderr
 
 
+def test_int8_between_quantize_and_dequantize(library: Path, link: Path, tmp_path: Path) -> None:
+    """The network has INT8 there, and a copy is what it asks for, whatever the scales are."""
+    model = model_of()
+    (gather,) = model.graph.node
+    gather.input[0], gather.output[0] = "q", "p"
+    for name, scale in (("one", 0.5), ("other", 0.25)):
+        model.graph.initializer.append(helper.make_tensor(name, TensorProto.FLOAT, [], [scale]))
+    model.graph.initializer.append(helper.make_tensor("zero", TensorProto.INT8, [], [0]))
+    model.graph.node.insert(0, helper.make_node("QuantizeLinear", ["data", "one", "zero"], ["q"]))
+    model.graph.node.append(helper.make_node("DequantizeLinear", ["p", "other", "zero"], ["out"]))
+    done = ask(library, model, tmp_path, link)
+    assert done.returncode == 0, done.stderr
+    assert "'LayerType.QUANTIZE', 'LayerType.PLUGIN_V3'" in done.stdout
+    assert "output (2, 4) DataType.FLOAT\nengine True\n" in done.stdout, done.stderr
+
+
 @pytest.mark.parametrize(
     ("model", "text"),
     [

@@ -23,9 +23,11 @@ from onnx_fix.cli import app
 from onnx_fix.errors import UsageError
 from onnx_fix.plugin_libraries import BuiltLibrary, built_for, built_in, shipped, uses
 from onnx_fix.plugin_libraries.building import architecture
+from onnx_fix.render_plugins import render_built
 from onnx_fix.target import known_targets
 from onnx_fix_plugins import gather_elements
 
+Capture = pytest.CaptureFixture[str]
 NAME = "libonnx_fix_plugins.so"
 ALL = ("72", "75", "80", "86", "87", "89", "90", "100", "120")
 """What the plugin is for, from Xavier to Blackwell."""
@@ -124,7 +126,8 @@ def plugin_model(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("target", "flag"), [("trt-7.2", "--plugins"), ("trt-8.6", "--staticPlugins")]
+    ("target", "flag"),
+    [("trt-7.2", "--plugins"), ("trt-8.5", "--plugins"), ("trt-8.6", "--dynamicPlugins")],
 )
 def test_trtexec_takes_the_library_of_its_release(
     cache: Path, tmp_path: Path, target: str, flag: str
@@ -139,9 +142,108 @@ def test_trtexec_takes_the_library_of_its_release(
     assert result.exit_code == 0, result.output
     assert f" {flag}={library}" in result.stdout
     assert f"note: with the plugin library built for {target}, {library}" in result.stderr
-    given = CliRunner().invoke(app, [*arguments, "--plugin-library", str(note(tmp_path / "own"))])
+    own = str(note(tmp_path / "own", target=target))
+    given = CliRunner().invoke(app, [*arguments, "--plugin-library", own])
     assert f"{flag}={tmp_path / 'own' / NAME}" in given.stdout
     assert str(library) not in given.output
+
+
+def test_an_older_library_is_opened_and_not_loaded_by_the_registry(tmp_path: Path) -> None:
+    """One for 8.5 has no entry points, and trtexec 8.6 can still open it."""
+    model = plugin_model(tmp_path)
+    library = str(note(tmp_path / "own", target="trt-8.5"))
+    arguments = ["trtexec", str(model), "--target", "trt-8.6", "--profile", "N=1:4:8"]
+    result = CliRunner().invoke(app, [*arguments, "--plugin-library", library])
+    assert result.exit_code == 0 and f"--staticPlugins={library}" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("built", "api", "target", "told"),
+    [
+        ("trt-10.14", "V3", "trt-8.6", "does not take it"),
+        ("trt-7.2", "V2", "trt-8.0", "does not take it"),
+        ("trt-10.3", "V2", "trt-11.1", "does not take it"),
+        ("trt-10.14", "V3", "trt-11.1", "may not take it"),
+        ("rtx-1.7", "V3", "trt-10.3", "may not take it"),
+        ("trt-10.14", "V3", "trt-10.3", ""),
+        ("trt-10.14", "V3", "rtx-1.7", ""),
+        ("trt-8.6", "V2", "rtx-1.7", "does not take it"),
+    ],
+)
+def test_a_library_of_another_release_is_told(
+    built: str, api: str, target: str, told: str, tmp_path: Path
+) -> None:
+    model = plugin_model(tmp_path)
+    library = str(note(tmp_path / "own", target=built, api=api))
+    arguments = ["trtexec", str(model), "--target", target, "--profile", "N=1:4:8"]
+    result = CliRunner().invoke(app, [*arguments, "--plugin-library", library])
+    assert result.exit_code == ("does not" in told), result.output
+    assert f"was built for {built}, and {target} {told}" in result.stderr or not told
+    assert ("was built for" in result.stderr) == bool(told)
+
+
+@pytest.mark.rtx
+def test_nothing_stands_in_for_a_library_of_another_release(tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="the extra rtx is not installed")
+    library = note(tmp_path / "own", target="trt-8.6")
+    arguments = [
+        "build",
+        plugin_model(tmp_path),
+        "-o",
+        tmp_path / "m.engine",
+        "--target",
+        "rtx-1.7",
+    ]
+    more = ["--profile", "N=1:4:8", "--plugin-library", library]
+    result = CliRunner().invoke(app, [str(a) for a in [*arguments, *more]])
+    assert result.exit_code == 2 and "was built for trt-8.6, and rtx-1.7 does not" in result.stderr
+    assert not (tmp_path / "m.engine").exists()
+
+
+@pytest.mark.parametrize(
+    ("built", "linked", "flag", "mend"),
+    [
+        ("trt-8.6", "", "--staticPlugins", "write --dynamicPlugins="),
+        ("trt-8.6", "", "--plugins", "write --dynamicPlugins="),
+        ("trt-8.5", "", "--staticPlugins", "with the headers of trt-8.6"),
+        ("trt-8.6", "", "--dynamicPlugins", ""),
+        ("trt-8.6", "x", "--staticPlugins", ""),
+    ],
+)
+def test_a_pasted_command_loads_what_is_not_linked_by_the_registry(
+    built: str, linked: str, flag: str, mend: str, tmp_path: Path
+) -> None:
+    model = plugin_model(tmp_path)
+    library = note(tmp_path / "own", target=built, linked=linked)
+    shapes = " ".join(f"--{k}Shapes=x:4x5,i:4x3" for k in ("min", "opt", "max"))
+    pasted = f"trtexec --onnx={model} --saveEngine=m.engine {shapes} {flag}={library}"
+    arguments = ["trtexec", str(model), "--target", "trt-8.6", "--lint", pasted]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == bool(mend), result.output
+    assert ("is not linked with TensorRT" in result.output) == bool(mend)
+    assert mend in result.output
+
+
+@pytest.mark.parametrize(
+    ("target", "linked", "says", "silent"),
+    [
+        ("trt-7.2", "x", "loaded by trtexec --plugins=", "not linked"),
+        ("trt-8.5", "", "the program, if it is not trtexec, must have loaded", "dynamicPlugins"),
+        ("trt-8.6", "x", "loaded by trtexec --dynamicPlugins=", "not linked"),
+        ("trt-10.14", "", "a program that merely opens it must have", "--plugins="),
+        ("rtx-1.7", "x", "loaded by the plugin registry of a program", "trtexec --dynamicPlugins"),
+    ],
+)
+def test_how_a_library_is_loaded_is_told(
+    target: str, linked: str, says: str, silent: str, cache: Path, capsys: Capture
+) -> None:
+    for folder in (cache / target, cache.parent / "elsewhere"):
+        (built,) = built_in(note(folder, target=target, linked=linked).parent)
+        render_built(built)
+        out = " ".join(capsys.readouterr().out.split())
+        assert says in out and silent not in out
+        assert ("found there by onnx-fix build" in out) == (folder.parent == cache)
+        assert ("FIXED --plugin-library" in out) == (folder.parent != cache)
 
 
 # -- what is missing ------------------------------------------------------------------------------
@@ -195,6 +297,7 @@ def test_without_headers(tmp_path: Path) -> None:
     result = run("build", "--tensorrt-root", tmp_path)
     assert result.exit_code == 2
     assert "The headers of TensorRT (NvInfer.h, NvInferVersion.h) were not found" in result.stderr
+    assert "pass --tensorrt-root FOLDER" in result.stderr and "-D" not in result.stderr
 
 
 def test_headers_of_no_use(tmp_path: Path) -> None:
@@ -213,8 +316,16 @@ def test_headers_of_no_use(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("macros", "api", "says"),
     [
-        ("NV_TENSORRT_MAJOR 8", "V3", "trt-8.2 has no IPluginV3"),
-        ("NV_TENSORRT_MAJOR 11", "V2", "trt-11.2 registers no IPluginV2 any more"),
+        (
+            "NV_TENSORRT_MAJOR 8",
+            "V3",
+            "trt-8.2 has no IPluginV3, which came with 10.0; pass --api V2",
+        ),
+        (
+            "NV_TENSORRT_MAJOR 11",
+            "V2",
+            "trt-11.2 registers no IPluginV2 any more; pass --api V3",
+        ),
         ("TRT_MAJOR_RTX 1\n#define NV_TENSORRT_MAJOR TRT_MAJOR_RTX", "V2", "rtx-1.2 registers no"),
     ],
 )
@@ -239,11 +350,23 @@ def test_a_compiler_that_fails(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_gpu_that_the_toolkit_does_not_know(tmp_path: Path) -> None:
+    nvcc()
+    (tmp_path / "NvInfer.h").touch()
+    text = "#define NV_TENSORRT_MAJOR 8\n#define NV_TENSORRT_MINOR 6\n"
+    (tmp_path / "NvInferVersion.h").write_text(text)
+    result = run("build", "--tensorrt-root", tmp_path, "--arch", "8.6,10")
+    assert result.exit_code == 2
+    assert "--arch 10: " in result.stderr and "compiles for no such GPU" in result.stderr
+    assert "--list-gpu-arch" in result.stderr
+
+
 def test_wrong_options(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
     for options, says in (
         (("--arch", "ampere"), "--arch ampere: write a compute capability"),
+        (("--arch", "8.6,x"), "--arch x: write a compute capability"),
         (("--api", "V4"), "--api V4: choose V2 or V3"),
         (("--tensorrt-root", tmp_path / "none"), "there is no such folder"),
         (("--tensorrt-library", tmp_path / "none"), "there is no such file"),
@@ -366,7 +489,7 @@ def test_a_model_is_built_with_it(built: BuiltLibrary, cache: Path, tmp_path: Pa
     assert "in Python stood in" not in result.output
     # The library of the default folder is taken without being named.
     place = cache / "rtx-1.7"
-    note(place, target="rtx-1.7", library=built.path)
+    note(place, target="rtx-1.7", api="V3", library=built.path)
     result = CliRunner().invoke(app, [str(a) for a in [*arguments, *more[:2], "--force"]])
     assert result.exit_code == 0, result.output
     said = " ".join(result.output.split())

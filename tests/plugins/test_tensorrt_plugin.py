@@ -76,6 +76,34 @@ def test_it_is_the_plugin_that_the_rewriter_writes() -> None:
     assert not plugin.takes(0, ["FP8"]) and not plugin.takes(2, ["FLOAT", "INT32", "HALF"])
 
 
+@pytest.mark.parametrize(
+    ("declared", "data", "output", "fits"),
+    [
+        ("", -1.0, -1.0, True),
+        ("", 0.5, 0.25, False),
+        ("INT8", 0.0, 0.0, True),
+        ("INT8", 0.5, -1.0, True),
+        ("INT8", 0.5, 0.25, False),
+        ("FLOAT", 0.0, 0.0, False),
+        ("FLOAT", 0.5, -1.0, False),
+        ("FLOAT", 0.5, 0.25, False),
+        ("FLOAT", 0.5, 0.5, True),
+    ],
+)
+def test_int8_only_where_no_number_changes(
+    declared: str, data: float, output: float, fits: bool
+) -> None:
+    """As in rules.h: data that the builder would quantize by itself stay floats in doubt."""
+    assert plugin.int8_fits(declared, data, output) is fits
+
+
+def test_int8_of_two_scales_is_not_run() -> None:
+    plugin.check_scales(0.5, 0.5)
+    plugin.check_scales(1.0, 0.0)
+    with pytest.raises(ValueError, match=r"different scales, 0\.5 and 0\.25"):
+        plugin.check_scales(0.5, 0.25)
+
+
 def test_importing_it_imports_neither_tensorrt_nor_onnx() -> None:
     path = python_plugins.known()[gather_elements.OP]
     script = (
@@ -157,6 +185,76 @@ def test_the_axis_of_fields() -> None:
         plugin.check_ranks(2, 2, 2)
 
 
+ON_GPU = """
+import importlib.util, json, sys, threading
+import numpy as np, torch
+spec = importlib.util.spec_from_file_location("plugin", sys.argv[1])
+plugin = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(plugin)
+plugin.FRAMEWORKS = (sys.argv[2],)
+try:
+    plugin.framework()
+except RuntimeError as error:
+    print(json.dumps({"missing": str(error)}))
+    sys.exit()
+TYPES = [np.float32, np.float16, np.int8, np.int32, np.int64, np.bool_]
+CASES = [
+    ((3, 40), (3, 70), 1), ((5, 6, 7), (2, 9, 7), -2), ((9,), (0,), 0),
+    ((300, 1000), (300, 999), 1),
+]
+def work(number, found):
+    draw = np.random.default_rng(number)
+    stream = torch.cuda.Stream()
+    for dtype in TYPES:
+        for shape, wanted, axis in CASES:
+            for kind in (np.int32, np.int64):
+                data = draw.integers(0, 2 if dtype is np.bool_ else 100, shape).astype(dtype)
+                size = shape[axis]
+                where = draw.integers(-size - 3, size + 3, wanted).astype(kind)
+                right = np.clip(np.where(where < 0, where + size, where), 0, size - 1)
+                window = [slice(n) for n in wanted]
+                window[axis] = slice(None)
+                right = np.take_along_axis(data[tuple(window)], right.astype(np.int64), axis)
+                with torch.cuda.stream(stream):
+                    given = [torch.from_numpy(data).cuda(), torch.from_numpy(where).cuda()]
+                    out = torch.zeros(wanted, dtype=given[0].dtype, device="cuda")
+                stream.synchronize()
+                tensors = [*given, out]
+                plugin.gather_on_gpu(
+                    [t.data_ptr() for t in tensors], [t.element_size() for t in tensors],
+                    [tuple(t.shape) for t in tensors], axis, stream.cuda_stream,
+                )
+                stream.synchronize()
+                found.append(bool(np.array_equal(out.cpu().numpy(), right)))
+work(0, alone := [])
+together = [[] for _ in range(8)]
+threads = [threading.Thread(target=work, args=(k, f)) for k, f in enumerate(together)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(json.dumps({"alone": alone, "together": together}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("framework", plugin.FRAMEWORKS)
+def test_it_gathers_on_a_gpu(framework: str) -> None:
+    """As enqueue does, from one thread and from eight, with indices out of range among them."""
+    if importlib.util.find_spec("torch") is None or not list(Path("/dev").glob("nvidia[0-9]*")):
+        pytest.skip("there is no NVIDIA GPU, or no torch, which puts the tensors there")
+    module = python_plugins.known()[gather_elements.OP]
+    done = subprocess.run(
+        [sys.executable, "-c", ON_GPU, str(module), framework],
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    if "missing" in found:
+        pytest.skip(found["missing"])
+    assert len(found["alone"]) == 48 and all(found["alone"])
+    assert [len(one) for one in found["together"]] == [48] * 8
+    assert all(all(one) for one in found["together"])
+
+
 # -- in TensorRT-RTX ------------------------------------------------------------------------------
 
 SCRIPT = """
@@ -227,6 +325,42 @@ def test_without_the_plain_name_it_refuses_instead_of_aborting(tmp_path: Path) -
         pytest.skip("this TensorRT-RTX has its library under the plain name")
     found = in_rtx(model_of(), tmp_path, env)
     assert "opens libtensorrt_rtx.so to add a plugin and aborts" in found["error"]
+
+
+FORMATS = """
+import importlib.util, json, sys
+import tensorrt_rtx as trt
+spec = importlib.util.spec_from_file_location("plugin", sys.argv[1])
+plugin = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(plugin)
+kind = plugin.plugin_class(trt)
+def desc(dtype, scale):
+    one = trt.DynamicPluginTensorDesc()
+    one.desc.type, one.desc.scale, one.desc.format = dtype, scale, trt.TensorFormat.LINEAR
+    return one
+found = []
+for declared, data, output in json.loads(sys.argv[2]):
+    first = kind(1)
+    if declared:
+        first.get_output_data_types([getattr(trt.DataType, declared), trt.DataType.INT32])
+    tensors = [desc(trt.int8, data), desc(trt.int32, -1), desc(trt.int8, output)]
+    second = first.clone()
+    found.append([second.supports_format_combination(k, tensors, 2) for k in range(3)])
+print(json.dumps(found))
+"""
+
+
+@needs_rtx
+def test_clones_know_what_the_network_declares() -> None:
+    cases = [["", 0, 0], ["INT8", 0, 0], ["FLOAT", 0, 0], ["FLOAT", 1, 1], ["HALF", 1, 2]]
+    module = python_plugins.known()[gather_elements.OP]
+    done = subprocess.run(
+        [sys.executable, "-c", FORMATS, str(module), json.dumps(cases)],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = [taken for _, _, taken in json.loads(done.stdout)]
+    assert found == [True, True, False, True, False]
 
 
 @needs_rtx

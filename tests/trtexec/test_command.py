@@ -252,9 +252,13 @@ def test_extra_options_come_last_and_are_checked() -> None:
     [("trt-7.2", "--plugins"), ("trt-8.5", "--plugins"), ("trt-8.6", "--staticPlugins")],
 )
 def test_plugin_libraries(target: str, flag: str, tmp_path: Path) -> None:
+    foreign = made(target, parsed(PLUGIN.replace("GatherElementsPlugin", "SomebodysPlugin")))
+    assert codes(foreign) == ["plugin-library-needed"] and not foreign.sound
+    assert "SomebodysPlugin" in str(foreign.notes[0]) and f"{flag}=" in foreign.notes[0].mend
     needs = made(target, parsed(PLUGIN))
+    own = flag.replace("static", "dynamic")
     assert codes(needs) == ["plugin-library-needed"] and not needs.sound
-    assert "GatherElementsPlugin" in str(needs.notes[0]) and f"{flag}=" in needs.notes[0].mend
+    assert "GatherElementsPlugin" in str(needs.notes[0]) and f"{own}=" in needs.notes[0].mend
     assert not any("lugin" in argument for argument in needs.arguments)
     library = tmp_path / "libplugins.so"
     absent = made(target, parsed(PLUGIN), plugin_libraries=(library,))
@@ -262,6 +266,16 @@ def test_plugin_libraries(target: str, flag: str, tmp_path: Path) -> None:
     library.touch()
     found = made(target, parsed(PLUGIN), plugin_libraries=(library,))
     assert found.arguments[-1] == f"{flag}={library}" and found.notes == ()
+
+
+def test_a_plugin_library_of_this_folder_is_not_searched_for_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    library = Path("libplugins.so")
+    library.touch()
+    found = made("trt-8.6", parsed(PLUGIN), plugin_libraries=(library,))
+    assert found.arguments[-1] == "--staticPlugins=./libplugins.so" and found.notes == ()
 
 
 def test_trt_7_0_takes_no_plugin_by_its_name() -> None:

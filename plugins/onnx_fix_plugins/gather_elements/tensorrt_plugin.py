@@ -102,10 +102,13 @@ def plugin_class(trt: Any) -> Any:
     class GatherElements(*bases):  # type: ignore[misc]
         """One node: data and indices of one rank, and an axis."""
 
-        def __init__(self, axis: int) -> None:
+        def __init__(self, axis: int, declared: str = "") -> None:
             for base in bases:
                 base.__init__(self)
             self.axis = axis
+            self.declared = declared
+            """The type that the network gives the data, once TensorRT has asked what that of the
+            output is; clones have it, too."""
             self.num_outputs = 1
             self.plugin_name = NAME
             self.plugin_version = VERSION
@@ -115,11 +118,12 @@ def plugin_class(trt: Any) -> Any:
             return self
 
         def clone(self) -> Any:
-            return GatherElements(self.axis)
+            return GatherElements(self.axis, self.declared)
 
         # -- while an engine is built ---------------------------------------------------------
 
         def get_output_data_types(self, types: Sequence[Any]) -> list[Any]:
+            self.declared = type_name(types[0])
             return [types[0]]
 
         def get_output_shapes(
@@ -134,7 +138,11 @@ def plugin_class(trt: Any) -> Any:
             descriptions = [tensor.desc for tensor in tensors[: place + 1]]
             if descriptions[place].format != trt.TensorFormat.LINEAR:
                 return False
-            return takes(place, [type_name(d.type) for d in descriptions])
+            types = [type_name(d.type) for d in descriptions]
+            if not takes(place, types):
+                return False
+            scales = [d.scale for d in descriptions]
+            return place < 2 or types[2] != "INT8" or int8_fits(self.declared, scales[0], scales[2])
 
         def configure_plugin(self, _inputs: Any, _outputs: Any) -> None:
             return
@@ -172,6 +180,8 @@ def plugin_class(trt: Any) -> Any:
             stream: int,
         ) -> None:
             tensors = [*inputs, outputs[0]]
+            if type_name(tensors[0].type) == "INT8":
+                check_scales(tensors[0].scale, tensors[2].scale)
             itemsizes = [_ITEMSIZES[type_name(t.type)] for t in tensors]
             shapes = [tuple(t.dims) for t in tensors]
             gather_on_gpu([*given, made[0]], itemsizes, shapes, self.axis, stream)
@@ -216,6 +226,30 @@ def takes(place: int, types: Sequence[str]) -> bool:
     if place == 0:
         return types[0] in _ITEMSIZES
     return types[1] in _INDICES if place == 1 else types[2] == types[0]
+
+
+def int8_fits(declared: str, data: float, output: float) -> bool:
+    """Whether data and output may be INT8 with these scales; those not above 0 are not known.
+
+    Elements are copied as they are. Data that the network has as INT8 can be nothing else. Data of
+    another type become INT8 where the builder quantizes by itself, with a scale for each tensor:
+    then both must be known and be one.
+    """
+    known = data > 0 and output > 0
+    return data == output if known else declared in ("", "INT8")
+
+
+def check_scales(data: float, output: float) -> None:
+    """Raise where an INT8 would stand for another number once it is copied.
+
+    Raises:
+        ValueError: both scales are known, and they differ.
+    """
+    if not int8_fits("INT8", data, output):
+        raise ValueError(
+            f"{NAME}: INT8 data and output have different scales, {data} and {output}; give them "
+            "one dynamic range, or keep this layer out of INT8"
+        )
 
 
 def check_ranks(data: int, indices: int, axis: int) -> None:

@@ -290,6 +290,22 @@ def write(path: str, data: Any) -> int:
     return view.nbytes
 
 
+def unfit(trt: Any, log: Any, messages: Messages, engine: Any) -> bool:
+    """Whether the engine cannot run on the GPU of this machine; False where nobody can tell.
+
+    TensorRT-RTX builds for the GPU at hand without a word where it does not support that GPU
+    (1.7 on an H100), and the engine then runs nowhere.
+    """
+    kinds = getattr(trt, "EngineInvalidityDiagnostics", None)
+    if kinds is None or not hasattr(trt.Runtime, "get_engine_validity"):
+        return False
+    said = messages.take()
+    _, why = trt.Runtime(log).get_engine_validity(engine)
+    # Without a GPU it is an error that CUDA cannot be asked: nothing that is wrong with the engine.
+    messages.replace(said)
+    return bool(int(why) & int(kinds.UNSUPPORTED_CC))
+
+
 def work(request: Mapping[str, Any], answers: Answers, progress: Progress) -> None:
     """Load, parse, build and write, and say how each went."""
     messages = Messages()
@@ -339,6 +355,22 @@ def work(request: Mapping[str, Any], answers: Answers, progress: Progress) -> No
     start = time.perf_counter()
     engine = builder.build_serialized_network(network, config)
     seconds = time.perf_counter() - start
+    capabilities = request["compute_capabilities"]
+    if (
+        engine is not None
+        and capabilities in ([], ["current"])
+        and unfit(trt, log, messages, engine)
+    ):
+        if capabilities:
+            what = (
+                "compute capability current: it does not support the GPU of this machine, and the "
+                "engine would run nowhere; name the GPU that is to run it, such as 8.6"
+            )
+            answers.say("unsupported", what=[what])
+            return
+        notes.append(
+            "the engine is for other GPUs: TensorRT-RTX does not support that of this machine"
+        )
     ok = engine is not None
     answers.say("built", ok=ok, notes=notes, messages=messages.take(), seconds=seconds)
     if engine is None or request["engine"] is None:

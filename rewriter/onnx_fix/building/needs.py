@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
+
+from onnx_fix.functions import all_graphs, all_nodes
 
 _FLAGS: dict[int, str] = {
     TensorProto.FLOAT16: "FP16",
@@ -19,38 +20,26 @@ _NARROW = frozenset((TensorProto.INT8, TensorProto.UINT8))
 
 def needs(model: ModelProto) -> list[str]:
     """The flags of the builder, by name, without which the types in the model are not allowed."""
-    types = set(_types(model.graph))
-    for function in model.functions:
-        types |= set(_node_types(function.node))
+    nodes = list(all_nodes(model))
+    types = {*_declared(all_graphs(model)), *_written(nodes)}
     found = {_FLAGS[t] for t in types if t in _FLAGS}
-    nodes = [*_nodes(model.graph.node), *(n for f in model.functions for n in _nodes(f.node))]
     if any(n.op_type in _QUANTIZED for n in nodes) and types & _NARROW:
         found.add("INT8")
     return sorted(found)
 
 
-def _types(graph: GraphProto) -> Iterator[int]:
-    for value in (*graph.input, *graph.output, *graph.value_info):
-        yield value.type.tensor_type.elem_type
-    for tensor in graph.initializer:
-        yield tensor.data_type
-    yield from _node_types(graph.node)
+def _declared(graphs: Iterable[GraphProto]) -> Iterator[int]:
+    for graph in graphs:
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            yield value.type.tensor_type.elem_type
+        for tensor in graph.initializer:
+            yield tensor.data_type
 
 
-def _node_types(nodes: Iterable[NodeProto]) -> Iterator[int]:
+def _written(nodes: Iterable[NodeProto]) -> Iterator[int]:
     for node in nodes:
         for attribute in node.attribute:
             if attribute.type == AttributeProto.TENSOR:
                 yield attribute.t.data_type
             elif attribute.name in ("to", "dtype", "output_dtype"):
                 yield attribute.i
-            elif attribute.type == AttributeProto.GRAPH:
-                yield from _types(attribute.g)
-
-
-def _nodes(nodes: Iterable[NodeProto]) -> Iterator[onnx.NodeProto]:
-    for node in nodes:
-        yield node
-        for attribute in node.attribute:
-            if attribute.type == AttributeProto.GRAPH:
-                yield from _nodes(attribute.g.node)

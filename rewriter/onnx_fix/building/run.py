@@ -28,7 +28,7 @@ from onnx_fix.errors import ModelError, OnnxFixError, UsageError
 from onnx_fix.explain import Explanation, explain_log
 from onnx_fix.load import load_proto
 from onnx_fix.model import Model
-from onnx_fix.plugin_libraries import built_of
+from onnx_fix.plugin_libraries import built_of, noted
 from onnx_fix.profiles import Profile, profile_from
 from onnx_fix.profiles.check import ProfileFinding, check_profile
 from onnx_fix.save import check_output, external_files, staging_folder
@@ -109,6 +109,7 @@ def build(
         own = built_of(proto, chosen)
         how = replace(how, plugins=own)
         notes = tuple(f"with the plugin library built for {chosen.name}, {path}" for path in own)
+    notes += _of_other_releases(how.plugins, chosen)
     if how.timing_cache is not None:
         _check_cache(how.timing_cache)
     stamps = _stamps(path, files)
@@ -148,6 +149,24 @@ def build(
                 raise ModelError(f"{path} was changed while it was built; build it again")
             result = _place(task, result)
     return result
+
+
+def _of_other_releases(libraries: Sequence[Path], target: Target) -> tuple[str, ...]:
+    """A note for each library of which it is not known whether the release takes it.
+
+    Raises:
+        UsageError: one that it does not take, for the plugin in Python would stand in silently.
+    """
+    notes = []
+    for own in filter(None, map(noted, libraries)):
+        text = f"the plugin library {own.path} was built for {own.target}, and {target.name}"
+        fit = own.fit(target)
+        if fit == "foreign":
+            mend = f"onnx-fix plugins build compiles it with the headers of {target.name}"
+            raise UsageError(f"{text} does not take it; {mend}")
+        if fit == "unknown":
+            notes.append(f"{text} may not take it")
+    return tuple(notes)
 
 
 def _attempts(task: Task, result: BuildResult) -> BuildResult:

@@ -71,5 +71,38 @@ BUILDER_LINES: tuple[KnownLine, ...] = (
         _PROBE,
         more=r"[^\n]*",
     ),
+    KnownLine(
+        "gpu of the engine",
+        "The engine cannot run on this GPU, which has compute capability ",
+        "error",
+        "the engine was not built for this GPU; the line lists those that it was built for (None: "
+        "it was built for the GPU at hand, and TensorRT-RTX does not support that one)",
+        "build it for this GPU (--compute-capability) where TensorRT-RTX supports it, and "
+        "otherwise run it on one of the list, or take TensorRT itself; 1.7 builds for 7.5, 8.0, "
+        "8.6, 8.9, 12.0 and 12.1",
+        "TensorRT-RTX 1.7 on an H100",
+        more=r"(?P<what>[\d.]+\d)[^\n]*",
+    ),
+    KnownLine(
+        "plugin formats",
+        "could not find any supported formats consistent with input/output data types",
+        "error",
+        "a plugin takes the tensors of its node in none of the types and formats that are possible "
+        "there, or not in the types that were asked for (--inputIOFormats, --precisionConstraints)",
+        "compare the types of its inputs and outputs in the model with those that the plugin "
+        "takes, and put a Cast where they differ; ask for no type that it does not take",
+        "issue threads of NVIDIA/TensorRT",
+    ),
+    KnownLine(
+        "own plugin",
+        "GatherElementsPlugin::",
+        "error",
+        "the plugin of onnx-fix refuses what it was given, and the line says why",
+        "INT8 of different scales: give data and output one dynamic range, or keep the layer out "
+        "of INT8; an unknown layout: build the engine anew with this library; ranks, axis, types "
+        "or sizes: the model is at fault, and onnxruntime refuses it, too",
+        "the plugin's own sources",
+        more=r"\w+: (?P<what>[^\n]{1,300})",
+    ),
 )
 """Like `onnx_fix.explain.lines.KNOWN_LINES`, and looked for before them."""

@@ -24,6 +24,7 @@ from onnx import (
 )
 
 from onnx_fix.constants import spelled
+from onnx_fix.functions import label_of
 from onnx_fix.load import opset_of
 from onnx_fix.lower.ir_version import lowered_ir_version
 from onnx_fix.lower.node import LowNode, Refused, since
@@ -170,7 +171,7 @@ class _Work:
         changed = False
         for node in graph.node:
             for inner, body in _inside(node, place):
-                where = f"{_label(node)}/{inner[-1][1]}"
+                where = f"{label_of(node)}/{inner[-1][1]}"
                 where = f"{path}/{where}" if path else where
                 changed = self._graph(body, version, where, inner) or changed
             written = self._node(node, version, path, place)
@@ -189,7 +190,7 @@ class _Work:
             return None
         if any(o in self._stuck for o in node.output):
             return None
-        label = _label(node)
+        label = label_of(node)
         rule = table().get((node.op_type, version))
         low = LowNode(
             node,
@@ -416,10 +417,6 @@ def _seen_from(place: Place, name: str, known: Mapping[Place, Mapping[str, T]]) 
 
 def _bodies(attribute: AttributeProto) -> list[GraphProto]:
     return [attribute.g] if attribute.type == AttributeProto.GRAPH else list(attribute.graphs)
-
-
-def _label(node: NodeProto) -> str:
-    return str(node.name or next((o for o in node.output if o), node.op_type))
 
 
 def _names(graph: GraphProto) -> Iterator[str]:

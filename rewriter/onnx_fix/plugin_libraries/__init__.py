@@ -10,6 +10,7 @@ from onnx_fix.plugin_libraries.store import (
     built_in,
     built_of,
     default_folder,
+    noted,
 )
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "built_in",
     "built_of",
     "default_folder",
+    "noted",
     "shipped",
     "uses",
 ]

@@ -16,6 +16,7 @@ from onnx_fix.plugin_libraries.shipped import PluginSource
 from onnx_fix.plugin_libraries.store import BuiltLibrary, default_folder, digest, record
 from onnx_fix.plugin_libraries.tools import Tools, find_tools, wheel_folders
 
+_NO_SUCH_GPU = re.compile(r"[Uu]nsupported gpu architecture .compute_(\w+)")
 _ARCHITECTURE = re.compile(r"(?:sm_?)?(\d+)\.?(\d)([af]?)")
 _SAID = re.compile(r"^-- (TensorRT|TensorRT library|plugin class|CUDA architectures): (.*)$", re.M)
 _CMAKE_ERROR = re.compile(
@@ -64,7 +65,8 @@ def build(
         raise UsageError(f"--tensorrt-library {request.tensorrt_library}: there is no such file")
     if request.output is not None and request.output.exists() and not request.output.is_dir():
         raise UsageError(f"--output {request.output}: this is a file; name a folder")
-    architectures = [architecture(text) for text in request.architectures]
+    named = [part for text in request.architectures for part in text.split(",")]
+    architectures = [architecture(text) for text in named]
     tools = find_tools(request.cuda_root)
     with tempfile.TemporaryDirectory(prefix="onnx-fix-plugins-") as name:
         work = Path(name)
@@ -75,6 +77,12 @@ def build(
         jobs = str(request.jobs or os.cpu_count() or 1)
         code, log = _run([tools.cmake, "--build", str(work), "--parallel", jobs], tell)
         made = work / plugin.library
+        unknown = _NO_SUCH_GPU.search(log) if code else None
+        if unknown is not None:
+            raise UsageError(
+                f"--arch {unknown[1]}: {tools.nvcc} compiles for no such GPU; take a CUDA toolkit "
+                f"that does ({tools.nvcc} --list-gpu-arch prints what this one knows)"
+            )
         if code or not made.is_file():
             raise CompileError(f"{plugin.library} could not be compiled:\n{_last(log)}")
         target = said["TensorRT"].partition(" in ")[0]
@@ -158,6 +166,9 @@ def _refusal(log: str) -> OnnxFixError:
     """What CMake has against the machine: the project's own message, or the end of the log."""
     found = _CMAKE_ERROR.search(log)
     text = " ".join(found.group(1).split()) if found else ""
+    # For CMake's words those of a person who never called CMake.
+    text = text.replace("-DTENSORRT_ROOT=FOLDER", "--tensorrt-root FOLDER")
+    text = re.sub(r"; build (V[23])$", r"; pass --api \1", text)
     if "CMakeLists.txt" in log and text and "compiler" not in text.lower():
         return UsageError(text)
     return UsageError(f"CMake cannot configure the build:\n{_last(log)}")

@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from onnx import ModelProto
 
 from onnx_fix.plugin_libraries.shipped import PluginSource
 from onnx_fix.target import Target
-from onnx_fix.trtexec.needs import plugin_needs
+from onnx_fix.target.trtexec import is_rtx
 
+Fit = Literal["fits", "unknown", "foreign"]
 FOLDER_VARIABLE = "ONNX_FIX_PLUGINS"
 """Environment variable that names another folder for built libraries."""
 
@@ -44,6 +46,29 @@ class BuiltLibrary:
         """As JSON-able data."""
         known = asdict(self)
         return {"schema_version": SCHEMA_VERSION, **known, "path": str(self.path)}
+
+    def fit(self, target: Target) -> Fit:
+        """Whether a release takes it: TensorRT-RTX by its class, TensorRT by the major version.
+
+        From TensorRT 10 on libraries have one entry point and one class; whether a release takes
+        those that were built for another major version is not known.
+        """
+        if is_rtx(target.release):
+            return "fits" if self.api == "V3" else "foreign"
+        major = int(target.release.partition(".")[0])
+        if self.target.startswith("trt-") and self._version[0] == major:
+            return "fits"
+        return "unknown" if self.api == "V3" and major >= 10 else "foreign"
+
+    @property
+    def has_entry_points(self) -> bool:
+        """Whether the plugin registry can load it, which it does since 8.6 and in TensorRT-RTX."""
+        return self.target.startswith("rtx-") or self._version >= (8, 6)
+
+    @property
+    def _version(self) -> tuple[int, int]:
+        found = re.match(r"[a-z]+-(\d+)\.(\d+)", self.target)
+        return (int(found[1]), int(found[2])) if found else (0, 0)
 
     def is_current(self, plugin: PluginSource) -> bool:
         """Whether it was built of the sources that are installed now."""
@@ -80,6 +105,11 @@ def built_in(folder: Path) -> list[BuiltLibrary]:
     return [one for note in notes for one in _read(note)]
 
 
+def noted(library: Path) -> BuiltLibrary | None:
+    """What a library is for, where ``plugins build`` made it."""
+    return next(_read(_note(library)), None)
+
+
 def built_for(target: str, op: str) -> BuiltLibrary | None:
     """The library in the default folder that brings an op to a target."""
     found = [b for b in built_in(default_folder()) if b.target == target and op in b.ops]
@@ -88,6 +118,9 @@ def built_for(target: str, op: str) -> BuiltLibrary | None:
 
 def built_of(model: ModelProto, target: Target) -> tuple[Path, ...]:
     """The libraries in the default folder that a model needs on a target."""
+    # Here, since the plugins are loaded wherever passes are.
+    from onnx_fix.trtexec.needs import plugin_needs
+
     needed = [need.op for need in plugin_needs(model, target) if need.own]
     found = [built_for(target.name, op) for op in needed]
     return tuple(dict.fromkeys(one.path for one in found if one is not None))

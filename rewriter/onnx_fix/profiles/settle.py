@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from onnx import ModelProto, ValueInfoProto
+from onnx import ModelProto
 
 from onnx_fix.errors import UsageError
 from onnx_fix.profiles.asked import Asked, Kind, Range, Triple
@@ -161,7 +161,7 @@ class _Settling:
         for name, value in self._inputs.items():
             if value.type.WhichOneof("value") != "tensor_type":
                 continue
-            triple = self._shape_of(name, value, missing)
+            triple = self._shape_of(name, missing)
             if triple is not None:
                 settled.inputs.append((name, "shape", triple))
             self._values_of(name, settled, whole)
@@ -173,9 +173,7 @@ class _Settling:
             self.faults.append(f"no range is given for {', '.join(named)}")
         return settled
 
-    def _shape_of(
-        self, name: str, value: ValueInfoProto, missing: dict[str, list[str]]
-    ) -> Triple | None:
+    def _shape_of(self, name: str, missing: dict[str, list[str]]) -> Triple | None:
         """The shapes of a dynamic input; None where it is static or lacks a range."""
         declared = self._dims[name]
         if declared is None:

@@ -20,6 +20,7 @@ from onnx.shape_inference import InferenceError
 
 from onnx_fix.constants import RANDOM, evaluate_proto
 from onnx_fix.errors import UsageError
+from onnx_fix.functions import bodies_of, every_node, has_bodies
 from onnx_fix.load import opset_of
 from onnx_fix.op_names import BROADCASTING
 from onnx_fix.scope import STANDARD_DOMAINS
@@ -188,8 +189,7 @@ class _Walk:
 
     def _node(self, node: NodeProto) -> None:
         found = self._found
-        bodies = [a for a in node.attribute if a.type == AttributeProto.GRAPH]
-        if bodies:
+        if has_bodies(node):
             self._nested(node)
         else:
             self._check_count(node)
@@ -390,11 +390,9 @@ def _said(text: str) -> str:
 def _constants(graph: GraphProto) -> Iterator[TensorProto]:
     yield from graph.initializer
     for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == AttributeProto.TENSOR:
-                yield attribute.t
-            elif attribute.type == AttributeProto.GRAPH:
-                yield from _constants(attribute.g)
+        yield from (a.t for a in node.attribute if a.type == AttributeProto.TENSOR)
+        for body in bodies_of(node):
+            yield from _constants(body)
 
 
 def _stored_bytes(tensor: TensorProto) -> int:
@@ -424,8 +422,5 @@ def _peak(graph: GraphProto, found: Sized) -> int:
 
 
 def _read_by(node: NodeProto) -> Iterator[str]:
-    yield from node.input
-    for attribute in node.attribute:
-        if attribute.type == AttributeProto.GRAPH:
-            for inner in attribute.g.node:
-                yield from _read_by(inner)
+    for _, inner in every_node([node]):
+        yield from inner.input

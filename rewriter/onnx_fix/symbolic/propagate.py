@@ -114,22 +114,22 @@ class Propagation:
 
     def scope(self, scope: Scope) -> None:
         """Follow the nodes of one scope."""
-        for node in scope.nodes():
-            self._follow(Step(self, scope, node))
-        for node in tuple(scope.graph.nodes):
+        standard = list(scope.nodes())
+        for node in standard:
+            if node.op != "Constant":
+                self._follow(Step(self, scope, node))
+        rest = tuple(scope.graph.nodes) if len(standard) < len(scope.graph.nodes) else ()
+        for node in rest:
             if not is_standard(node) and self.model.alive(node):
                 self._leave(Step(self, scope, node))
 
     def _follow(self, step: Step) -> None:
         node = step.node
-        if node.op == "Constant":
-            return
         rule = SHAPES.get(node.op)
-        found = rule(step) if rule is not None else None
         if rule is None:
             self._leave(step)
             return
-        shapes = list(found) if found is not None else []
+        shapes = list(rule(step) or ())
         for k, out in enumerate(node.outputs):
             shape = shapes[k] if k < len(shapes) else None
             self.shapes[id(out)] = self._checked(out, shape)
@@ -151,14 +151,10 @@ class Propagation:
             return shape
         if len(static) != len(shape):
             return self.opaque_shape(tensor)
-        wrong = [
-            axis
-            for axis, (was, found) in enumerate(zip(static, shape, strict=True))
-            if isinstance(was, int) and self._differs(found, was)
-        ]
-        if not wrong:
-            return shape
-        return tuple(self.opaque(tensor, k) if k in wrong else d for k, d in enumerate(shape))
+        for axis, (was, found) in enumerate(zip(static, shape, strict=True)):
+            if isinstance(was, int) and self._differs(found, was):
+                shape = (*shape[:axis], self.opaque(tensor, axis), *shape[axis + 1 :])
+        return shape
 
     def _differs(self, found: Size, number: int) -> bool:
         """Whether a size surely was another number."""
@@ -180,7 +176,7 @@ class Propagation:
         if id(tensor) not in self.shapes:
             self.shapes[id(tensor)] = self.opaque_shape(tensor)
         found = self.shapes[id(tensor)]
-        return None if found is None else tuple(self.solver.now(d) for d in found)
+        return None if found is None else self.solver.all_now(found)
 
     def is_constant(self, tensor: gs.Tensor) -> bool:
         """Whether a tensor is an initializer or comes of a Constant node."""
@@ -205,7 +201,9 @@ class Propagation:
             found = self.values.get(id(tensor))
         if found is None:
             return None
-        return values_of([self.solver.now(d) for d in found.reshape(-1)]).reshape(found.shape)
+        flat = tuple(found.reshape(-1))
+        now = self.solver.all_now(flat)
+        return found if now is flat else values_of(now).reshape(found.shape)
 
     def _read(self, step: Step, index: int, tensor: gs.Tensor) -> Values | None:
         array = self.array(tensor)
@@ -225,7 +223,7 @@ class Propagation:
 
     def _unknown(self, number: int, numbers: Hints, place: Place) -> Size:
         """An unknown for a number that may be a size, else the number itself."""
-        if str(place) in self.assumed:
+        if self.assumed and str(place) in self.assumed:
             return self.said(str(place), number)
         if len(numbers) < self.solver.exports:
             # The others have the same number there.
@@ -278,22 +276,28 @@ class Propagation:
                 if array is None:
                     return None
                 shape = array.shape
-            others = self.others.get(key, ())
-            large = any(isinstance(d, int) and d > 1 for d in shape)
-            weight = not self.tables or (
-                large
-                and not others
-                and step.node.op in _TAKE_WEIGHTS
-                and not may_be_table(self.model, tensor)
-            )
-            dims = []
-            for axis, number in enumerate(shape):
-                assert isinstance(number, int)
-                numbers = (number, *(o.shape[axis] for o in others if o.ndim == len(shape)))
-                place = Place("dim", step.node, index, axis, str(tensor.name))
-                dims.append(size(number) if weight else self._unknown(number, numbers, place))
-            self.dims[key] = tuple(dims)
-        return tuple(self.solver.now(d) for d in self.dims[key])
+            numbers = tuple(d for d in shape if isinstance(d, int))
+            self.dims[key] = self._dims_of(tensor, step, index, numbers)
+        return self.solver.all_now(self.dims[key])
+
+    def _dims_of(
+        self, tensor: gs.Tensor, step: Step, index: int, shape: Sequence[int]
+    ) -> tuple[Size, ...]:
+        others = self.others.get((id(step.node), index), ())
+        weight = not self.tables or (
+            any(d > 1 for d in shape)
+            and not others
+            and step.node.op in _TAKE_WEIGHTS
+            and not may_be_table(self.model, tensor)
+        )
+        if weight:
+            return tuple(map(size, shape))
+        dims = []
+        for axis, number in enumerate(shape):
+            numbers = (number, *(o.shape[axis] for o in others if o.ndim == len(shape)))
+            place = Place("dim", step.node, index, axis, str(tensor.name))
+            dims.append(self._unknown(number, numbers, place))
+        return tuple(dims)
 
     # -- unknown sizes ----------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ open stays open: the caller asks for a second export, or for a word of the user.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from math import gcd, prod
@@ -108,11 +108,18 @@ class Solver:
 
     def now(self, value: Size) -> Size:
         """A size by what is known so far."""
-        symbols = value.symbols
-        if not symbols:
+        if self.known.keys().isdisjoint(value.symbols):
             return value
-        due = {name: self._resolved(name) for name in symbols if name in self.known}
-        return value.replaced(due) if due else value
+        return value.replaced({n: self._resolved(n) for n in value.symbols if n in self.known})
+
+    def all_now(self, values: tuple[Size, ...]) -> tuple[Size, ...]:
+        """Sizes by what is known so far."""
+        known = self.known
+        for value in values:
+            for name in value.symbols:
+                if name in known:
+                    return tuple(map(self.now, values))
+        return values
 
     def _resolved(self, name: str) -> Size:
         """What a decided unknown comes to; kept, so that the way there is gone once."""
@@ -428,8 +435,3 @@ def vocabulary(values: Iterable[Size]) -> set[Size]:
                 if isinstance(atom, Quotient):
                     found.add(atom.top)
     return {v for v in found if v.number is None}
-
-
-def holds(equation: Equation, values: Mapping[str, int]) -> bool:
-    """Whether an equation without unknowns holds for these sizes."""
-    return equation.left.at(values) == equation.right.at(values)

@@ -25,11 +25,11 @@ Values = NDArray[np.object_]
 MOST = 64
 """Tensors of more elements than this are not followed as values."""
 
-ENDLESS = 1 << 30
-"""Numbers from here on stand for "to the end"."""
+ENDLESS = 10**9
+"""Numbers from here on stand for "to the end": JAX writes 10**9, others the largest integer."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Step:
     """One node and what is known of its inputs.
 
@@ -167,9 +167,11 @@ class Step:
 
     def broadcast(self, *shapes: Shape | None) -> Shape | None:
         """The shape that shapes broadcast to. Sizes that were not 1 must be equal."""
-        if any(s is None for s in shapes):
-            return None
         given = [s for s in shapes if s is not None]
+        if len(given) < len(shapes):
+            return None
+        if given and all(shape == given[0] for shape in given[1:]):
+            return self.owner.solver.all_now(given[0])
         rank = max((len(s) for s in given), default=0)
         out: list[Size] = []
         for axis in range(-rank, 0):
@@ -182,7 +184,8 @@ class Step:
 
     def wider(self, a: Size, b: Size) -> Size:
         """What two sizes broadcast to."""
-        a, b = self.now(a), self.now(b)
+        now = self.owner.solver.now
+        a, b = now(a), now(b)
         if a == b or b == 1:
             return a
         if a == 1:

@@ -171,7 +171,8 @@ class Dispatch:
         return self._finding(node, "stock_plugin", "conditional", why, "fallback_by_name")
 
     def _own_plugin(self, node: NodeFacts) -> Finding:
-        why = f"{node.op} needs the plugin library that onnx-fix ships, loaded before the parser"
+        made = "the library that onnx-fix plugins build makes"
+        why = f"{node.op} needs {made}, loaded before the parser"
         if self.release.at_least("9.0"):
             why += "; INT64 tensors reach it as INT64"
         return self._finding(node, "own_plugin", "conditional", why, "fallback_by_name")

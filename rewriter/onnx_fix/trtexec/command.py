@@ -13,13 +13,21 @@ from onnx import ModelProto, TensorProto
 
 from onnx_fix.errors import UsageError
 from onnx_fix.load import stored_tensors
+from onnx_fix.plugin_libraries import noted
 from onnx_fix.profiles import Profile
 from onnx_fix.target import Target
-from onnx_fix.target.trtexec import Flag, behaves, options, program, spans, strongly_typed_only
+from onnx_fix.target.trtexec import (
+    Flag,
+    behaves,
+    options,
+    program,
+    spans,
+    strongly_typed_only,
+)
 from onnx_fix.target.trtexec import replaced_by as replacement
 from onnx_fix.trtexec.finding import LintFinding
 from onnx_fix.trtexec.inputs import ModelInput, inputs_of
-from onnx_fix.trtexec.lint import lint_arguments
+from onnx_fix.trtexec.lint import BY_REGISTRY, lint_arguments
 from onnx_fix.trtexec.lint_flags import in_words
 from onnx_fix.trtexec.shape_lists import SHAPE_FLAGS, spell_list
 
@@ -258,6 +266,10 @@ def _plugins(
 ) -> Iterator[str]:
     flag = known.get("--staticPlugins") or known["--plugins"]
     for library in asked.plugin_libraries:
+        own = noted(library)
+        # What trtexec merely opens finds TensorRT only if it was linked with it: since 8.6 trtexec
+        # loads TensorRT without global symbols. The registry loads it in any case.
+        by_registry = own is not None and own.has_entry_points and BY_REGISTRY in known
         if not library.is_file():
             notes.append(
                 LintFinding(
@@ -267,7 +279,9 @@ def _plugins(
                     argument=str(library),
                 )
             )
-        yield f"{flag.name}={library}"
+        # A name without a folder would be searched for in the library path.
+        named = library if len(library.parts) > 1 else f"./{library}"
+        yield f"{BY_REGISTRY if by_registry else flag.name}={named}"
     if asked.plugin_libraries and flag.evidence == "inferred":
         notes.append(
             LintFinding(

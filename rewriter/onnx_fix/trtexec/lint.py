@@ -8,18 +8,22 @@ from pathlib import Path
 
 from onnx import ModelProto
 
+from onnx_fix.functions import all_nodes
+from onnx_fix.plugin_libraries import noted
 from onnx_fix.target import Target
 from onnx_fix.target.data import Release, read
 from onnx_fix.target.trtexec import behaves, is_rtx, options, program
 from onnx_fix.trtexec.finding import LintFinding
-from onnx_fix.trtexec.inputs import ModelInput, inputs_of
+from onnx_fix.trtexec.inputs import inputs_of
 from onnx_fix.trtexec.lint_flags import lint_flags
 from onnx_fix.trtexec.lint_shapes import lint_shapes
-from onnx_fix.trtexec.needs import nodes_of, plugin_needs, weight_files
+from onnx_fix.trtexec.needs import plugin_needs, weight_files
 from onnx_fix.trtexec.pasted import VARIABLE, read_pasted
 from onnx_fix.trtexec.shape_lists import SHAPE_FLAGS
 
 _SCALED = ("QuantizeLinear", "DequantizeLinear")
+BY_REGISTRY = "--dynamicPlugins"
+"""Loads a plugin library by the plugin registry; the others open it."""
 _PLUGIN_FLAGS = ("--plugins", "--staticPlugins", "--dynamicPlugins", "--safetyPlugins")
 
 
@@ -83,7 +87,7 @@ def lint_arguments(
     found = [
         *lint_flags(arguments, target),
         *_file(arguments, path),
-        *_batch(arguments, inputs, target),
+        *_batch(arguments, target),
         *_quantized(arguments, model, target),
         *lint_shapes(arguments, inputs, target.release, _no_inputs(model)),
         *_plugins(arguments, model, target),
@@ -115,9 +119,7 @@ def _file(arguments: Sequence[str], path: Path) -> Iterator[LintFinding]:
             )
 
 
-def _batch(
-    arguments: Sequence[str], inputs: dict[str, ModelInput], target: Target
-) -> Iterator[LintFinding]:
+def _batch(arguments: Sequence[str], target: Target) -> Iterator[LintFinding]:
     names = {argument.partition("=")[0] for argument in arguments}
     if (
         behaves(target.release, "onnx_wants_explicit_batch")
@@ -150,7 +152,7 @@ def _quantized(
         asked
         and "--calib" not in names
         and behaves(target.release, "int8_scales_made_up")
-        and not any(node.op_type in _SCALED for node in nodes_of(model))
+        and not any(node.op_type in _SCALED for node in all_nodes(model))
     ):
         yield LintFinding(
             "warning",
@@ -159,6 +161,36 @@ def _quantized(
             "trtexec makes the scales up; the engine is good for timing, its numbers are wrong",
             "give --calib=CACHE, quantize the model, or use --fp16",
             asked,
+        )
+
+
+def _own_library(argument: str, target: Target) -> Iterator[LintFinding]:
+    """What is wrong with a library that onnx-fix has built, and the way it is loaded."""
+    flag, _, value = argument.partition("=")
+    own = noted(Path(value).expanduser())
+    if own is None:
+        return
+    fit = own.fit(target)
+    foreign = fit == "foreign"
+    if fit != "fits":
+        yield LintFinding(
+            "error" if foreign else "warning",
+            "plugin-library-of-another-release",
+            f"the plugin library {value} was built for {own.target}, and "
+            + (f"{target.name} does not take it" if foreign else f"{target.name} may not take it"),
+            f"onnx-fix plugins build compiles it with the headers of {target.name}",
+            argument,
+        )
+    elif flag != BY_REGISTRY and BY_REGISTRY in options(target.release) and not own.linked:
+        yield LintFinding(
+            "warning",
+            "plugin-library-not-linked",
+            f"the plugin library {value} is not linked with TensorRT, and what {flag} opens does "
+            "not find the TensorRT of trtexec then",
+            f"write {BY_REGISTRY}={value}"
+            if own.has_entry_points
+            else f"onnx-fix plugins build compiles it with the headers of {target.name}",
+            argument,
         )
 
 
@@ -173,6 +205,7 @@ def _plugins(arguments: Sequence[str], model: ModelProto, target: Target) -> Ite
                 f"there is no plugin library {value}",
                 argument=argument,
             )
+        yield from _own_library(argument, target)
     rule = next(e for e in read("plugins")["mapping"] if e["id"] == "no_fallback")
     without = Release.named(target.release).within(rule)
     for need in plugin_needs(model, target):
@@ -186,9 +219,11 @@ def _plugins(arguments: Sequence[str], model: ModelProto, target: Target) -> Ite
                 need.op,
             )
         elif not given:
-            flag = (
-                "--staticPlugins" if "--staticPlugins" in options(target.release) else "--plugins"
-            )
+            known = options(target.release)
+            ways = ["--staticPlugins", "--plugins"]
+            if need.own:
+                ways.insert(0, BY_REGISTRY)  # linked with TensorRT or not
+            flag = next(way for way in ways if way in known)
             own = (
                 "the library of this plugin of onnx-fix"
                 if need.own

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
+from onnx import ModelProto
 
 from onnx_fix.errors import ModelError
+from onnx_fix.functions import all_nodes
 from onnx_fix.load import stored_tensors
 from onnx_fix.scope import STANDARD_DOMAINS
 from onnx_fix.target import Target
@@ -33,7 +33,7 @@ def plugin_needs(model: ModelProto, target: Target) -> tuple[PluginNeed, ...]:
     """
     functions = {(f.domain, f.name) for f in model.functions} if target.reads_functions else set()
     counts: dict[str, int] = {}
-    for node in nodes_of(model):
+    for node in all_nodes(model):
         op = node.op_type
         known = target.has_importer(op, node.domain) or op in target.plugins
         standard = node.domain in STANDARD_DOMAINS and op not in OWN_PLUGINS
@@ -41,27 +41,6 @@ def plugin_needs(model: ModelProto, target: Target) -> tuple[PluginNeed, ...]:
             continue
         counts[node.op_type] = counts.get(node.op_type, 0) + 1
     return tuple(PluginNeed(op, n, op in OWN_PLUGINS) for op, n in counts.items())
-
-
-def nodes_of(model: ModelProto) -> Iterator[NodeProto]:
-    """Every node: of the graph, of subgraphs, and of functions."""
-    yield from _of_graph(model.graph)
-    for function in model.functions:
-        yield from _of_nodes(function.node)
-
-
-def _of_graph(graph: GraphProto) -> Iterator[NodeProto]:
-    yield from _of_nodes(graph.node)
-
-
-def _of_nodes(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
-    for node in nodes:
-        yield node
-        for attribute in node.attribute:
-            if attribute.type == AttributeProto.GRAPH:
-                yield from _of_graph(attribute.g)
-            for graph in attribute.graphs:
-                yield from _of_graph(graph)
 
 
 def weight_files(model: ModelProto, folder: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:

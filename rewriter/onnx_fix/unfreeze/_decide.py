@@ -11,6 +11,9 @@ from onnx_fix.symbolic.solver import Hints, Solver, vocabulary
 from onnx_fix.unfreeze._study import SMALL
 from onnx_fix.unfreeze.learn import learn
 
+Words = Mapping[Hints, list[Size]]
+"""The sizes that occur in a model, by the numbers that they were."""
+
 
 @dataclass
 class Decide:
@@ -19,7 +22,6 @@ class Decide:
     propagation: Propagation
     at: Sequence[Mapping[str, int]]
     constants: bool
-    allowed: Mapping[str, tuple[int, int]]
     _there: set[Size] = field(default_factory=set)
     """The sizes of tensors."""
     _hasty: set[Hints] = field(default_factory=set)
@@ -51,12 +53,13 @@ class Decide:
         One that is ``patient`` leaves numbers that a size may have been that is not decided.
         """
         busy = False
-        words, open_ = self._words(), self._open_numbers()
+        words = self._words()
+        open_ = self._open_numbers(words)
         if not patient:
             self._hasty, self._sums = self._sums, set()
-        for name, place in self._undecided():
+        for name, _ in self._undecided():
             known = name in self._solver.known
-            if not known and self._by_value(name, place, words, open_):
+            if not known and self._by_value(name, words, open_):
                 busy = True
                 made = self._solver.now(size(name))
                 if not patient or (made.number is None and made not in self._there):
@@ -70,7 +73,7 @@ class Decide:
             if name not in self._solver.known:
                 yield name, place
 
-    def _words(self) -> dict[Hints, list[Size]]:
+    def _words(self) -> Words:
         """The sizes that occur in the model, by the numbers that they were."""
         solver = self._solver
         seen: set[Size] = set()
@@ -87,7 +90,7 @@ class Decide:
                 found.setdefault(numbers, []).append(word)
         return found
 
-    def _open_numbers(self) -> frozenset[Hints]:
+    def _open_numbers(self, words: Words) -> frozenset[Hints]:
         """The numbers of sizes that are not decided, and may yet come of a symbol."""
         solver = self._solver
         found: set[Hints] = set()
@@ -104,12 +107,12 @@ class Decide:
                     self._sums.add(solver.all_hints(now))
                 if len(now.symbols) > len(unknown) > 0:
                     found.add(solver.all_hints(now))
-        found |= self._multiples(found)
+        found |= self._multiples(found, words)
         return frozenset(found)
 
-    def _multiples(self, found: set[Hints]) -> set[Hints]:
+    def _multiples(self, found: set[Hints], words: Words) -> set[Hints]:
         """Numbers in equations with an undecided one that they are a multiple of."""
-        solver, words, more = self._solver, self._words(), set()
+        solver, more = self._solver, set()
         for equation in solver.open:
             names = solver.unknowns(solver.now(equation.left) - solver.now(equation.right))
             numbers = [solver.hints[name] for name in names]
@@ -125,8 +128,7 @@ class Decide:
     def _by_value(
         self,
         name: str,
-        place: Place,
-        words: Mapping[Hints, list[Size]],
+        words: Words,
         open_: frozenset[Hints] = frozenset(),
     ) -> bool:
         """Whether the number of an unknown leaves one explanation."""
@@ -159,8 +161,8 @@ class Decide:
             *(p for p in parts if not any(p.symbols <= w.symbols for w in there)),
         ]
         if not fitting:
-            preferred += learn(values, self.at, allowed=self.allowed).candidates
-        learned = learn(values, self.at, preferred=preferred, allowed=self.allowed)
+            preferred += learn(values, self.at).candidates
+        learned = learn(values, self.at, preferred=preferred)
         if learned.size is None or (numbers in self._hasty and learned.size not in self._there):
             return False
         self._solver.decide(name, learned.size, f"its numbers in {len(numbers)} exports")

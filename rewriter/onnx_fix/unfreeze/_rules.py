@@ -151,7 +151,7 @@ def ramp(study: Study, block: Block, dtype: int) -> Expression | None:
     position = index(block, k)
     fixed = _evenly(block, position, k, dtype)
     made = [e for e in fixed if block.is_made_by(e)][:1]
-    ways = _normalised(block, position, _divisors(study, block, k), dtype)
+    ways = _normalised(position, _divisors(study, block, k), dtype)
     divided = [e for e in ways if block.is_made_by(e)]
     lengths = {position.length.at(v) for v in block.values}
     if (divided and len(lengths) == 1) or (made and _may_be_normalised(block, k)):
@@ -250,9 +250,7 @@ def _divisors(study: Study, block: Block, axis: int) -> list[Size]:
     return found
 
 
-def _normalised(
-    block: Block, position: Index, others: Sequence[Size], dtype: int
-) -> Iterator[Expression]:
+def _normalised(position: Index, others: Sequence[Size], dtype: int) -> Iterator[Expression]:
     """Positions divided by the length of the axis, or by another size."""
     length = position.length
     for work in works(dtype):

@@ -19,6 +19,8 @@ from onnx import (
     numpy_helper,
 )
 
+from onnx_fix.functions import has_bodies
+
 Array = NDArray[np.generic]
 _MOST_FOLDED = 200
 """How many nodes are computed at most to find the value of a tensor."""
@@ -163,11 +165,8 @@ def _folded(made: Made) -> Array | None:
             continue
         node = view.nodes[place]
         plain = node.domain in _PLAIN and not node.op_type.startswith("Random")
-        bodies = any(
-            a.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for a in node.attribute
-        )
         referring = any(a.ref_attr_name for a in node.attribute)
-        if not plain or bodies or referring or len(nodes) >= _MOST_FOLDED:
+        if not plain or has_bodies(node) or referring or len(nodes) >= _MOST_FOLDED:
             return None
         nodes[place] = node
         todo += node.input

@@ -7,7 +7,7 @@ another did not is computed where constants alone make it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -190,7 +190,7 @@ class _Pair:
         elif first.tensor is not None and second.tensor is not None:
             self._constants(use, first.tensor, second.tensor)
         elif first.node is not None and second.node is not None and _alike(first, second):
-            self._nodes(use, first, second)
+            self._nodes(first, second)
         elif first.node is None and second.node is None and not (first.tensor or second.tensor):
             main = first.view.parent is None and not first.view.path
             same = first.name == second.name if main else first.number == second.number
@@ -267,7 +267,7 @@ class _Pair:
 
     # -- nodes ------------------------------------------------------------------------------------
 
-    def _nodes(self, use: _Use, first: Made, second: Made) -> None:
+    def _nodes(self, first: Made, second: Made) -> None:
         a, b = first.node, second.node
         assert a is not None and b is not None
         if (id(a), id(b)) in self.done:
@@ -368,14 +368,3 @@ def _bare(attribute: AttributeProto) -> bytes:
 def _identical(first: Array, second: Array) -> bool:
     same = first.dtype == second.dtype and first.shape == second.shape
     return bool(same and first.tobytes() == second.tobytes())
-
-
-def differing_tensors(aligned: Aligned) -> Iterator[tuple[str, tuple[Difference, ...]]]:
-    """The differences that are inputs, by the constant of the first model that they are."""
-    groups: dict[tuple[tuple[str, ...], str], list[Difference]] = {}
-    for difference in aligned.differences:
-        if difference.place.tensor:
-            key = difference.place.path, difference.place.tensor
-            groups.setdefault(key, []).append(difference)
-    for (_, tensor), members in groups.items():
-        yield tensor, tuple(members)

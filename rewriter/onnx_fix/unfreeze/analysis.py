@@ -15,7 +15,7 @@ from onnx_fix.symbolic.propagate import Propagation
 from onnx_fix.symbolic.size import Size, size
 from onnx_fix.symbolic.solver import Equation, Hints, Solver
 from onnx_fix.symbolic.step import Shape, Values
-from onnx_fix.unfreeze._decide import Decide
+from onnx_fix.unfreeze._decide import Decide, Words
 from onnx_fix.unfreeze.learn import learn
 from onnx_fix.unfreeze.suspects import suspects
 from onnx_fix.unfreeze.tables import Recipe
@@ -108,7 +108,6 @@ def analyse(
     others: Mapping[tuple[int, int | str], Sequence[NDArray[np.generic]]] | None = None,
     assume: Mapping[str, Size] | None = None,
     constants: bool = False,
-    allowed: Mapping[str, tuple[int, int]] | None = None,
     free: bool = False,
 ) -> Analysis:
     """Follow the sizes of a model whose input dims ``dynamic`` become symbols.
@@ -122,7 +121,6 @@ def analyse(
         assume: What numbers are, by place (``tensor[element]``).
         constants: Whether a number that nothing ties to a dim is taken for a constant, though a
             dim was the same number.
-        allowed: The range of each symbol.
         free: Whether the model declares these symbols itself: two of them that meet are a
             restriction of it, and so is a size that it holds to a number.
     """
@@ -135,7 +133,7 @@ def analyse(
         assumed=dict(assume or {}),
     )
     propagation.run()
-    finish = _Finish(propagation, at, constants, dict(allowed or {}), free=free)
+    finish = _Finish(propagation, at, constants, free=free)
     finish.run()
     return finish.result()
 
@@ -153,7 +151,7 @@ class _Finish(Decide):
         words = self._words()
         found = Analysis(self.propagation, sizes=tuple(w for same in words.values() for w in same))
         found.fixed = self._fixed()
-        self._questions(found)
+        self._questions(found, words)
         self._demands(found)
         self._lengths(found)
         self._places(found)
@@ -171,8 +169,7 @@ class _Finish(Decide):
         numbers = {self._solver.now(d).number for d in seen}
         return frozenset(n for n in numbers if n is not None)
 
-    def _questions(self, found: Analysis) -> None:
-        words = self._words()
+    def _questions(self, found: Analysis, words: Words) -> None:
         groups: dict[tuple[str, Hints], list[tuple[str, str]]] = {}
         for name, place in self._undecided():
             if place.node is None:
@@ -250,8 +247,9 @@ class _Finish(Decide):
     def _pads(self, found: Analysis) -> None:
         """Ask of a Pad that adds nothing: who writes one, unless it makes some sizes round?"""
         propagation = self.propagation
+        pads = {id(node): node for node in propagation.nodes_of("Pad")}
         for (key, index), values in propagation.reads.items():
-            node = next((n for n in propagation.nodes_of("Pad") if id(n) == key), None)
+            node = pads.get(key)
             if node is None or index != 1 or values is None or any(v != 0 for v in values):
                 continue
             tensor = str(node.inputs[index].name)

@@ -6,21 +6,14 @@ input has one Shape, every symbol one Gather, and every subexpression is compute
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import gcd
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import (
-    AttributeProto,
-    GraphProto,
-    ModelProto,
-    NodeProto,
-    TensorProto,
-    helper,
-    numpy_helper,
-)
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from onnx_fix.functions import all_graphs
 from onnx_fix.symbolic import Size, SizeLike, size
 from onnx_fix.symbolic.size import Atom, Extreme, Quotient
 
@@ -29,25 +22,15 @@ Source = tuple[str, int]
 
 
 def names_of(model: ModelProto) -> set[str]:
-    """Every name of a tensor or node of the main graph and its bodies."""
+    """Every name of a tensor or node of the graphs."""
     found: set[str] = set()
-    for graph in _graphs(model.graph):
+    for graph in all_graphs(model):
         found.update(v.name for v in (*graph.input, *graph.output))
         found.update(t.name for t in graph.initializer)
         found.update(s.values.name for s in graph.sparse_initializer)
         for node in graph.node:
             found.update((node.name, *node.input, *node.output))
     return found
-
-
-def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == AttributeProto.GRAPH:
-                yield from _graphs(attribute.g)
-            for body in attribute.graphs:
-                yield from _graphs(body)
 
 
 class Nodes:

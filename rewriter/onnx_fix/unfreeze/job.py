@@ -29,9 +29,6 @@ from onnx_fix.unfreeze.repair import Repair
 from onnx_fix.unfreeze.tables import Recipe, Unknown
 from onnx_fix.weights import read_tensor
 
-Range = tuple[int, int, int]
-"""Smallest, usual and largest size of a symbol."""
-
 MOST_SHOWN = 12
 """Questions and obstacles that a message lists."""
 
@@ -84,22 +81,18 @@ def unfreeze(model: Model, wanted: Request) -> Unfrozen | None:
     ]
     _telling(at, wanted.also)
     arrays = _differing(model, others, wanted.also) if others else {}
+    assume = request.assumed(wanted.assume)
     found = analyse(
         model,
         where,
         at,
         others=arrays,
-        assume=request.assumed(wanted.assume),
+        assume=assume,
         constants=request.CONSTANTS in wanted.assume,
     )
-    unheard = set(request.assumed(wanted.assume)) - found.propagation.heard
-    if unheard:
-        raise UsageError(f"--assume: the model has no number at {', '.join(sorted(unheard))}")
+    _check_heard(assume, found)
     _refuse(found)
-    recipes = _recipes(found, at)
-    repair = Repair(model, found, recipes)
-    proto = repair.run(model.skeleton())
-    return Unfrozen(proto, tuple(repair.lines), found)
+    return _repaired(model, found, _recipes(found, at))
 
 
 def _thawed(model: Model, more: request.Places, wanted: Request) -> Unfrozen | None:
@@ -113,16 +106,11 @@ def _thawed(model: Model, more: request.Places, wanted: Request) -> Unfrozen | N
     found = frozen(model, more=more, assume=assume, constants=request.CONSTANTS in wanted.assume)
     if found is None:
         return None
-    unheard = set(assume) - found.analysis.propagation.heard
-    if unheard:
-        raise UsageError(f"--assume: the model has no number at {', '.join(sorted(unheard))}")
+    _check_heard(assume, found.analysis)
     left = [h for h in found.held if h.reason]
     analysis, recipes = _mendable(found)
     if found.stuck & set(more.values()):
-        raise ModelError(
-            "the sizes that the model holds cannot be made dynamic, so nothing is written:\n"
-            + listed(list(dict.fromkeys(f"{told(h)}: {h.reason}" for h in left)))
-        )
+        raise _refusal(_HELD, (f"{told(h)}: {h.reason}" for h in left))
     skipped = tuple(
         Skipped("", node_label(h.node) if h.node else h.tensor, h.node.op if h.node else "", text)
         for h in left
@@ -132,9 +120,22 @@ def _thawed(model: Model, more: request.Places, wanted: Request) -> Unfrozen | N
         return Unfrozen(model.skeleton(), (), found.analysis, skipped) if skipped else None
     if found.doubtful:
         raise UsageError(_open_questions(found.doubtful))
+    return replace(_repaired(model, analysis, recipes), analysis=found.analysis, skipped=skipped)
+
+
+def _repaired(
+    model: Model, analysis: Analysis, recipes: Mapping[tuple[int, int], Recipe]
+) -> Unfrozen:
     repair = Repair(model, analysis, recipes)
     proto = repair.run(model.skeleton())
-    return Unfrozen(proto, tuple(repair.lines), found.analysis, skipped)
+    return Unfrozen(proto, tuple(repair.lines), analysis)
+
+
+def _check_heard(assume: Iterable[str], found: Analysis) -> None:
+    """Raise where something is said of a number that was not met."""
+    unheard = set(assume) - found.propagation.heard
+    if unheard:
+        raise UsageError(f"--assume: the model has no number at {', '.join(sorted(unheard))}")
 
 
 def check_freed(results: Iterable[PassResult]) -> None:
@@ -144,20 +145,9 @@ def check_freed(results: Iterable[PassResult]) -> None:
         ModelError: sizes are held, and none was freed.
     """
     done = list(results)
-    reasons = list(dict.fromkeys(s.reason for r in done for s in r.skipped))
+    reasons = [s.reason for r in done for s in r.skipped]
     if reasons and not any(r.changes for r in done):
-        raise ModelError(
-            "the sizes that the model holds cannot be made dynamic, so nothing is written:\n"
-            + listed(reasons)
-        )
-
-
-def with_held(
-    ranges: Sequence[Mapping[str, Range]], held: Mapping[str, int]
-) -> Sequence[Mapping[str, Range]]:
-    """Ranges of symbols where some have one size only."""
-    one = {name: (number, number, number) for name, number in held.items()}
-    return [{**each, **one} for each in ranges or ({},)] if one else ranges
+        raise _refusal(_HELD, reasons)
 
 
 def _mendable(found: Frozen) -> tuple[Analysis, dict[tuple[int, int], Recipe]]:
@@ -239,12 +229,18 @@ def _telling(at: Sequence[Mapping[str, int]], also: Sequence[str | Path]) -> Non
             )
 
 
+_ASKED = "the model cannot be made dynamic as asked"
+_HELD = "the sizes that the model holds cannot be made dynamic"
+
+
+def _refusal(what: str, reasons: Iterable[str]) -> ModelError:
+    """That something cannot be made dynamic, and why; no reason twice."""
+    return ModelError(f"{what}, so nothing is written:\n" + listed(list(dict.fromkeys(reasons))))
+
+
 def _refuse(found: Analysis) -> None:
     if found.obstacles:
-        raise ModelError(
-            "the model cannot be made dynamic as asked, so nothing is written:\n"
-            + listed(found.obstacles)
-        )
+        raise _refusal(_ASKED, found.obstacles)
     if found.questions or found.puzzles:
         lines = [*(str(q) for q in found.questions), *dict.fromkeys(found.puzzles)]
         raise UsageError(_open_questions(lines))
@@ -275,8 +271,5 @@ def _recipes(found: Analysis, at: Sequence[Mapping[str, int]]) -> dict[tuple[int
         if isinstance(recipe := made[id(table.node), table.index], Unknown)
     ]
     if missing:
-        raise ModelError(
-            "the model cannot be made dynamic as asked, so nothing is written:\n"
-            + listed(list(dict.fromkeys(missing)))
-        )
+        raise _refusal(_ASKED, missing)
     return {key: recipe for key, recipe in made.items() if isinstance(recipe, Recipe)}

@@ -3,7 +3,7 @@
 The family: ``c*b + e`` with a base ``b`` that is a symbol, a quotient of one (floor or ceiling), a
 sum, difference or product of two, or such products summed over the levels of a pyramid. Every
 member that gives the numbers of all exports counts, however odd it looks: an answer is sure only
-where no other member says something else at a size that is allowed.
+where no other member says something else at any size.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _MOST = 32
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What fits all exports: the simplest first, no two the same at every allowed size.
+    """What fits all exports: the simplest first, no two the same at every size.
 
     ``apart`` is a size at which another export tells the candidates apart; None where there are
     not several. Where more than a few dozen fit, only the simplest are named.
@@ -53,7 +53,7 @@ class Learned:
 
     @property
     def ambiguous(self) -> bool:
-        """Whether several expressions fit that differ at an allowed size."""
+        """Whether several expressions fit that differ at some size."""
         return self.apart is not None
 
     @property
@@ -89,17 +89,15 @@ def learn(
     at: Sequence[Values],
     *,
     preferred: Sequence[SizeLike] = (),
-    allowed: Mapping[str, tuple[int, int]] | None = None,
 ) -> Learned:
     """The expressions with the value ``values[k]`` where the symbols have the values ``at[k]``.
 
-    Where some of ``preferred`` fit, nothing else is considered. ``allowed`` bounds the symbols
-    (both ends included); from 1 to beyond the largest export where it says nothing.
+    Where some of ``preferred`` fit, nothing else is considered. Expressions are compared at sizes
+    from 1 to beyond the largest export.
     """
     if not values:
         return Learned()
-    bounds = tuple(sorted((allowed or {}).items()))
-    family = _family(tuple(tuple(sorted(a.items())) for a in at), bounds)
+    family = _family(tuple(tuple(sorted(a.items())) for a in at))
     wanted = dict.fromkeys(s for s in map(size, preferred) if fits(s, values, at))
     if wanted:
         return family.told_apart([_Member(partial(size, s), family.at_probes(s)) for s in wanted])
@@ -117,9 +115,9 @@ class _Member:
 class _Family:
     """All bases over the symbols of some exports, computed at the exports and at probes."""
 
-    def __init__(self, at: Sequence[Values], allowed: Mapping[str, tuple[int, int]]) -> None:
+    def __init__(self, at: Sequence[Values]) -> None:
         self.at = at
-        self.probes = _probes(at, allowed)
+        self.probes = _probes(at)
         points = {
             s: np.asarray([*(a[s] for a in at), *(p[s] for p in self.probes)], np.int64)
             for s in at[0]
@@ -192,20 +190,14 @@ class _Family:
 
 
 @lru_cache(maxsize=16)
-def _family(
-    at: tuple[tuple[tuple[str, int], ...], ...], allowed: tuple[tuple[str, tuple[int, int]], ...]
-) -> _Family:
-    return _Family([dict(a) for a in at], dict(allowed))
+def _family(at: tuple[tuple[tuple[str, int], ...], ...]) -> _Family:
+    return _Family([dict(a) for a in at])
 
 
-def _probes(at: Sequence[Values], allowed: Mapping[str, tuple[int, int]]) -> list[dict[str, int]]:
+def _probes(at: Sequence[Values]) -> list[dict[str, int]]:
     """Sizes at which expressions are compared: every small one, and mixed ones for several."""
     symbols = list(at[0])
-    spans = {}
-    for s in symbols:
-        most = max(a[s] for a in at)
-        low, high = allowed.get(s, (1, 2 * most + 130))
-        spans[s] = np.arange(max(low, 0), max(high, low) + 1, dtype=np.int64)
+    spans = {s: np.arange(1, 2 * max(a[s] for a in at) + 131, dtype=np.int64) for s in symbols}
     random = np.random.default_rng(0)
     found = []
     for s in symbols:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import onnx_graphsurgeon as gs
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
+from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
 
+from onnx_fix.functions import bodies_of
 from onnx_fix.model import Model
 from onnx_fix.scope import Scope, node_label
-from onnx_fix.symbolic.size import Size
+from onnx_fix.shapes import paired
+from onnx_fix.symbolic import Size, size
 from onnx_fix.symbolic.step import Shape
 from onnx_fix.unfreeze.analysis import Analysis, Table, Vector
 from onnx_fix.unfreeze.emit_sizes import Nodes, names_of
@@ -36,22 +38,29 @@ class Repair:
         main = self.model.main
         sources = {symbol: place for place, symbol in reversed(self._symbols().items()) if symbol}
         nodes = Nodes(main.opset, sources, taken=names_of(proto))
-        protos = dict(_pairs(self.model, main, proto.graph))
+        protos = {
+            id(node): written
+            for scope, graph in paired(self.model, proto)
+            for node, written in zip(self._alive(scope), graph.node, strict=True)
+        }
         for vector in self.analysis.vectors:
-            self._put(protos[id(vector.node)], vector.index, self._vector(nodes, vector))
+            protos[id(vector.node)].input[vector.index] = self._vector(nodes, vector)
             shown = ", ".join(str(v) for v in vector.values.reshape(-1))
             self._tell(vector, f"[{shown}]")
         for table in self.analysis.tables:
             recipe = self.recipes.get((id(table.node), table.index))
             if recipe is None:
                 continue
-            self._put(protos[id(table.node)], table.index, recipe.emit(nodes))
+            protos[id(table.node)].input[table.index] = recipe.emit(nodes)
             shown = "x".join(str(d) for d in table.dims)
             self._tell(table, f"{recipe} of {shown}")
         nodes.insert(proto.graph, proto.ir_version)
         self._declare(proto.graph)
         _drop_unread(proto.graph, proto.ir_version)
         return proto
+
+    def _alive(self, scope: Scope) -> list[gs.Node]:
+        return [n for n in scope.graph.nodes if self.model.alive(n)]
 
     def _symbols(self) -> dict[tuple[str, int], str]:
         """The symbols of the inputs, by input and axis."""
@@ -61,9 +70,6 @@ class Repair:
                 if dim.symbol is not None and dim.symbol not in self.analysis.solver.unknown:
                     found[str(tensor.name), axis] = dim.symbol
         return found
-
-    def _put(self, node: NodeProto, index: int, name: str) -> None:
-        node.input[index] = name
 
     def _tell(self, what: Vector | Table, shown: str) -> None:
         why = f" ({what.why})" if what.why else ""
@@ -87,7 +93,7 @@ class Repair:
 
     def _spelled(self, vector: Vector) -> list[Size]:
         """The numbers, with 0, -1 and 1 where these mean the size that is there already."""
-        values = [Size({}) + v for v in vector.values.reshape(-1)]
+        values = [size(v) for v in vector.values.reshape(-1)]
         data = self.analysis.shape(vector.node.inputs[0]) if vector.node.inputs else None
         if vector.index != 1:
             return values
@@ -112,19 +118,18 @@ class Repair:
 
 
 def _reshape(values: list[Size], data: Shape | None, allowzero: bool) -> list[Size]:
-    one = Size({})
     spelled = list(values)
     open_ = [k for k, v in enumerate(spelled) if v.number is None]
     inferred = any(v == -1 for v in spelled)
     if len(open_) > 1 and data is not None and not allowzero:
         for k in open_:
             if k < len(data) and data[k] == spelled[k]:
-                spelled[k] = one
+                spelled[k] = size(0)
         open_ = [k for k, v in enumerate(spelled) if v.number is None]
         if not open_ and not inferred:
             return spelled
     if len(open_) == 1 and not inferred and all(v != 0 for v in values):
-        spelled[open_[0]] = one - 1
+        spelled[open_[0]] = size(-1)
     return spelled
 
 
@@ -132,43 +137,32 @@ def _expand(values: list[Size], data: Shape) -> list[Size]:
     spelled = list(values)
     for k in range(1, min(len(data), len(values)) + 1):
         if values[-k].number is None and values[-k] == data[-k]:
-            spelled[-k] = Size({(): 1})
+            spelled[-k] = size(1)
     return spelled
-
-
-def _pairs(model: Model, scope: Scope, graph: GraphProto) -> Iterator[tuple[int, NodeProto]]:
-    """The nodes of a graph and of those inside it, by identity, with their protos."""
-    alive = [n for n in scope.graph.nodes if model.alive(n)]
-    for node, proto in zip(alive, graph.node, strict=True):
-        yield id(node), proto
-        bodies = [a.g for a in proto.attribute if a.type == AttributeProto.GRAPH]
-        for inner, body in zip(model.inner_scopes(node), bodies, strict=True):
-            yield from _pairs(model, inner, body)
 
 
 def _write_dims(value: ValueInfoProto, shape: Shape, unknown: set[str]) -> None:
     dims = value.type.tensor_type.shape.dim
     if len(dims) != len(shape):
         return
-    for dim, size in zip(dims, shape, strict=True):
-        if size.number is None and not all(name.isidentifier() for name in size.symbols - unknown):
+    for dim, now in zip(dims, shape, strict=True):
+        if now.number is None and not all(name.isidentifier() for name in now.symbols - unknown):
             # A dim that has no name, or one that reads as arithmetic, keeps what it has.
             continue
         dim.Clear()
-        if size.number is not None:
-            dim.dim_value = size.number
-        elif size.symbols.isdisjoint(unknown):
-            dim.dim_param = str(size)
+        if now.number is not None:
+            dim.dim_value = now.number
+        elif now.symbols.isdisjoint(unknown):
+            dim.dim_param = str(now)
 
 
 def _drop_annotations(graph: GraphProto) -> None:
     del graph.value_info[:]
     for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == AttributeProto.GRAPH:
-                for value in attribute.g.output:
-                    value.type.tensor_type.ClearField("shape")
-                _drop_annotations(attribute.g)
+        for body in bodies_of(node):
+            for value in body.output:
+                value.type.tensor_type.ClearField("shape")
+            _drop_annotations(body)
 
 
 def _drop_unread(graph: GraphProto, ir_version: int) -> None:
@@ -176,29 +170,28 @@ def _drop_unread(graph: GraphProto, ir_version: int) -> None:
 
     Before IR version 4 they are inputs, too; later, one that is an input may be fed and stays.
     """
-    read = {value.name for value in graph.output}
-    _note_reads(graph, read)
+    read = set(_reads(graph))
     if ir_version >= 4:
         read.update(value.name for value in graph.input)
     gone = {t.name for t in graph.initializer if t.name not in read}
     if gone:
-        _drop(graph.initializer, gone)
-        _drop(graph.input, gone)
-    unread = [n for n in graph.node if n.op_type == "Constant" and not read & set(n.output)]
-    for node in unread:
-        graph.node.remove(node)
+        _keep(graph.initializer, lambda tensor: tensor.name not in gone)
+        _keep(graph.input, lambda value: value.name not in gone)
+    _keep(graph.node, lambda n: n.op_type != "Constant" or not read.isdisjoint(n.output))
 
 
-def _drop(items: Any, names: set[str]) -> None:
-    kept = [item for item in items if item.name not in names]
-    del items[:]
-    items.extend(kept)
+def _keep(items: Any, wanted: Callable[[Any], bool]) -> None:
+    """Drop all others in one go, and copy none where all are wanted."""
+    kept = [item for item in items if wanted(item)]
+    if len(kept) < len(items):
+        del items[:]
+        items.extend(kept)
 
 
-def _note_reads(graph: GraphProto, read: set[str]) -> None:
+def _reads(graph: GraphProto) -> Iterator[str]:
+    """The tensors that the nodes of a graph and those inside them read, and its outputs."""
+    yield from (value.name for value in graph.output)
     for node in graph.node:
-        read.update(node.input)
-        for attribute in node.attribute:
-            if attribute.type == AttributeProto.GRAPH:
-                read.update(v.name for v in attribute.g.output)
-                _note_reads(attribute.g, read)
+        yield from node.input
+        for body in bodies_of(node):
+            yield from _reads(body)

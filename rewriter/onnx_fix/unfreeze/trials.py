@@ -14,11 +14,22 @@ if TYPE_CHECKING:
     from onnx_fix.verify import Verification
     from onnx_fix.verify.source import PluginBody
 
+Range = tuple[int, int, int]
+"""Smallest, usual and largest size of a symbol."""
+
+
+def with_held(
+    ranges: Sequence[Mapping[str, Range]], held: Mapping[str, int]
+) -> Sequence[Mapping[str, Range]]:
+    """Ranges of symbols where some have one size only."""
+    one = {name: (number, number, number) for name, number in held.items()}
+    return [{**each, **one} for each in ranges or ({},)] if one else ranges
+
 
 def other_sizes(
     model: ModelProto,
     base_dir: Path | None,
-    ranges: Sequence[Mapping[str, tuple[int, int, int]]],
+    ranges: Sequence[Mapping[str, Range]],
     seed: int,
     plugin_bodies: Sequence[PluginBody],
 ) -> Verification:

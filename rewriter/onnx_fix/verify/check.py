@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from onnx_fix.contract import Padded, Retyped
 from onnx_fix.errors import UsageError
 from onnx_fix.freezing import bound
+from onnx_fix.functions import all_nodes
 from onnx_fix.verify.compare import (
     Comparison,
     Tolerance,
@@ -45,7 +46,6 @@ from onnx_fix.verify.source import (
     ModelSource,
     PluginBody,
     Source,
-    all_nodes,
     random_outputs,
 )
 from onnx_fix.verify.user_feeds import find_user_feeds, read_case

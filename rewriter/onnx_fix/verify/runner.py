@@ -18,9 +18,11 @@ import onnx
 from onnx import external_data_helper
 
 from onnx_fix.errors import UsageError
+from onnx_fix.load import stored_tensors
 from onnx_fix.verify.feeds import DTYPES, Value
 from onnx_fix.verify.source import ChainSource, ModelSource, Source
 from onnx_fix.verify.symbols import dim_size
+from onnx_fix.weights import external_location, is_external
 
 OracleName = Literal["onnxruntime", "onnx.reference"]
 ORACLES: tuple[OracleName, ...] = ("onnxruntime", "onnx.reference")
@@ -319,30 +321,8 @@ def _from_ort(value: Any) -> Any:
     return np.frombuffer(data, dtype=dtype).reshape(shape)
 
 
-def _tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    stack = [proto.graph]
-    while stack:
-        graph = stack.pop()
-        yield from graph.initializer
-        for node in graph.node:
-            for attribute in node.attribute:
-                if attribute.type == onnx.AttributeProto.TENSOR:
-                    yield attribute.t
-                elif attribute.type == onnx.AttributeProto.GRAPH:
-                    stack.append(attribute.g)
-                elif attribute.type == onnx.AttributeProto.GRAPHS:
-                    stack.extend(attribute.graphs)
-
-
 def _locations(proto: onnx.ModelProto) -> list[str]:
-    found = {
-        entry.value
-        for tensor in _tensors(proto)
-        if tensor.data_location == onnx.TensorProto.EXTERNAL
-        for entry in tensor.external_data
-        if entry.key == "location"
-    }
-    return sorted(found)
+    return sorted({external_location(t) for t in stored_tensors(proto) if is_external(t)} - {""})
 
 
 def _has_external(proto: onnx.ModelProto) -> bool:

@@ -57,9 +57,9 @@ def plan_sizes(
     """Return the sets of sizes to run ``model`` at, one size per symbol of its inputs.
 
     Of ``count`` sets the first two hold medium sizes, odd and different for each symbol (so that
-    transposed axes cannot hide), the third is all ones, and more are medium again. The smallest,
-    usual and largest sizes of ``dims`` (of each profile, where there are several) follow, whatever
-    ``count`` is. The result depends on the
+    transposed axes cannot hide), the third is all ones (but for symbols that have one size in
+    ``dims``), and more are medium again. The smallest, usual and largest sizes of ``dims`` (of each
+    profile, where there are several) follow, whatever ``count`` is. The result depends on the
     arguments alone. A model without symbols gives empty sets, at most two.
 
     Raises:
@@ -98,7 +98,7 @@ def plan(
     rounds = itertools.count()
     for number in range(max(count, 0)):
         if number == 2:
-            sets.append(PlannedSizes("ones", dict.fromkeys(places, 1)))
+            sets.append(PlannedSizes("ones", dict.fromkeys(places, 1) | _pinned(profile)))
         else:
             turn = next(rounds)
             sizes = _small_enough(model, _medium(model, places, profile, turn), profile)
@@ -115,6 +115,11 @@ def plan(
         if all((sizes, fed) != (planned.sizes, planned.values) for planned in sets):
             sets.append(PlannedSizes("profile", sizes, values=fed))
     return sets
+
+
+def _pinned(profile: Profile) -> dict[str, int]:
+    """The symbols that have one size only."""
+    return {name: low for name, (low, _, high) in profile.items() if low == high}
 
 
 def _check_profile(profile: Profile, places: Mapping[str, object]) -> None:
@@ -230,7 +235,7 @@ def alternatives(
     found: list[Alternative] = []
     seen = [dict(planned.sizes)]
     for rule, wanted in _rules(model, planned, dict(profile or {})):
-        sizes = _halved(model, wanted, dict(profile or {}))
+        sizes = _halved(model, wanted | _pinned(profile or {}), dict(profile or {}))
         if sizes not in seen:
             seen.append(sizes)
             found.append(Alternative(rule, sizes))

@@ -9,6 +9,7 @@ from pathlib import Path
 import onnx
 
 from onnx_fix.errors import ModelError
+from onnx_fix.functions import all_nodes, bodies_of, every_node
 from onnx_fix.plugin_table.bodies import DOMAIN, NodeBody, opset_of_body
 from onnx_fix.scope import STANDARD_DOMAINS
 from onnx_fix.verify.symbols import fed_inputs, input_dims
@@ -127,22 +128,6 @@ def _read(path: Path) -> onnx.ModelProto:
         raise ModelError(f"{path}: is not an ONNX model (or is cut short)") from error
 
 
-def nested_nodes(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
-    """Yield the nodes of the graphs that are attributes of ``node``, at any depth."""
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            for inner in graph.node:
-                yield inner
-                yield from nested_nodes(inner)
-
-
-def all_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
-    """Yield every node: of the main graph, of nested graphs, of local functions."""
-    for node in (*model.graph.node, *(node for body in model.functions for node in body.node)):
-        yield node
-        yield from nested_nodes(node)
-
-
 _RANDOM = frozenset(
     {
         "Bernoulli",
@@ -165,8 +150,7 @@ def random_outputs(model: onnx.ModelProto) -> frozenset[str]:
             return True
         if node.op_type == "Dropout" and len(node.input) == 3:
             return node.input[2] not in switched_off
-        bodies = [graph for a in node.attribute for graph in (a.g, *a.graphs)]
-        return any(is_random(inner) for graph in bodies for inner in graph.node)
+        return any(is_random(inner) for graph in bodies_of(node) for inner in graph.node)
 
     found = True
     while found:
@@ -178,8 +162,8 @@ def random_outputs(model: onnx.ModelProto) -> frozenset[str]:
                 found = True
     tainted: set[str] = set()
     for node in model.graph.node:
-        captured = (name for inner in nested_nodes(node) for name in inner.input)
-        if is_random(node) or any(name in tainted for name in (*node.input, *captured)):
+        read = (name for _, inner in every_node([node]) for name in inner.input)
+        if is_random(node) or any(name in tainted for name in read):
             tainted.update(name for name in node.output if name)
     return frozenset(value.name for value in model.graph.output if value.name in tainted)
 

@@ -13,6 +13,7 @@ import onnx.inliner
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from onnx_fix.functions import all_graphs, bodies_of
 from onnx_fix.verify.demands import VALUE_BLIND, Demand, carries, demand
 from onnx_fix.verify.symbols import dim_size, fed_inputs, input_dims
 
@@ -96,7 +97,7 @@ class Tracer:
         except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
             inferred = bound
         shapes: dict[str, tuple[int, ...]] = {}
-        for graph in _graphs(inferred.graph):
+        for graph in all_graphs(inferred):
             for value in (*graph.input, *graph.value_info, *graph.output):
                 tensor = value.type.tensor_type
                 if tensor.HasField("shape") and all(
@@ -118,10 +119,9 @@ class Tracer:
                 value = _constant_value(node)
                 if value is not None:
                     self._constants[node.output[0]] = value
-            for attribute in node.attribute:
-                for body in (attribute.g, *attribute.graphs) if _is_graph(attribute) else ():
-                    self._link(node, body)
-                    self._visit(body)
+            for body in bodies_of(node):
+                self._link(node, body)
+                self._visit(body)
 
     def _link(self, node: onnx.NodeProto, body: onnx.GraphProto) -> None:
         """Record which values of a nested graph are those of the node around it."""
@@ -203,20 +203,6 @@ class Tracer:
         """Whether any index, count or shape depends on the values of ``name``."""
         readers = self.readers(name, lambda n, _: () if n.op_type in VALUE_BLIND else n.output)
         return any(demand(node, position) is not None for node, position in readers)
-
-
-def _is_graph(attribute: onnx.AttributeProto) -> bool:
-    return attribute.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
-
-
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from _graphs(attribute.g)
-            for body in attribute.graphs:
-                yield from _graphs(body)
 
 
 def _constant_value(node: onnx.NodeProto) -> NDArray[np.generic] | None:

@@ -72,6 +72,9 @@ FROZEN = {
     ),
 }
 WORKS = {
+    "slice to the end": (
+        "g (float[T,4] x) => (float[a,b] y) { c = Slice(x, start, far) y = Add(c, x) }"
+    ),
     "minus one": "g (float[T,B,24] x) => (float[a,b,c] y) { y = Reshape(x, heads) }",
     "minus one of more": "g (float[T,B,24] x) => (float[a,b,c] y) { y = Reshape(x, split) }",
     "broadcast of one": "g (float[T,1] x) => (float[a,b] y) { y = Expand(x, ones) }",
@@ -86,6 +89,8 @@ WORKS = {
     "zero copies": "g (float[T,B,24] x) => (float[a,b,c] y) { y = Reshape(x, copies) }",
 }
 CONSTANTS = {
+    "start": [0],
+    "far": [10**9],
     "one": [1],
     "twelve": [12],
     "last": [24],

@@ -6,11 +6,13 @@
 
 #include "logging.h"
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <initializer_list>
+#include <memory>
 #include <mutex>
 #include <random>
 #include <string>
@@ -204,11 +206,49 @@ inline void* opaque()
 }
 
 using Supports = std::function<bool(int32_t, PluginTensorDesc const*, int32_t, int32_t)>;
+// The formats of a clone of a plugin that was asked for its output's type, with data of one type, or of
+// one that was not asked.
+using Choice = std::function<Supports(DataType const*)>;
 using Enqueue = std::function<int32_t(
     PluginTensorDesc const*, PluginTensorDesc const*, void const* const*, void* const*, cudaStream_t)>;
 
-inline void checkFormats(Supports const& supports)
+// A builder that quantizes by itself must not end at INT8 unless data and output have one scale, and
+// must not be kept from INT8 where the network itself has it.
+inline void checkInt8(Choice const& choice)
 {
+    DataType const int8 = DataType::kINT8;
+    DataType const real = DataType::kFLOAT;
+    struct Case
+    {
+        DataType const* declared;
+        float data;
+        float output;
+        bool taken;
+    };
+    Case const cases[]{{nullptr, -1.0F, -1.0F, true}, {nullptr, 0.5F, 0.5F, true}, {nullptr, 0.5F, 0.25F, false},
+        {&int8, -1.0F, -1.0F, true}, {&int8, 0.0F, 0.0F, true}, {&int8, 0.5F, 0.25F, false},
+        {&real, -1.0F, -1.0F, false}, {&real, 0.0F, 0.0F, false}, {&real, 0.5F, -1.0F, false},
+        {&real, 0.5F, 0.25F, false}, {&real, 0.5F, 0.5F, true}};
+    for (Case const& one : cases)
+    {
+        Supports const supports = choice(one.declared);
+        PluginTensorDesc descs[]{descOf(int8, {2}, one.data), descOf(DataType::kINT32, {2}),
+            descOf(int8, {2}, one.output)};
+        CHECK(supports(0, descs, 2, 1) && supports(1, descs, 2, 1));
+        CHECK(supports(2, descs, 2, 1) == one.taken);
+        // The floats stay open whatever is known of INT8.
+        for (DataType type : {DataType::kFLOAT, DataType::kHALF})
+        {
+            descs[0].type = descs[2].type = type;
+            CHECK(supports(0, descs, 2, 1) && supports(2, descs, 2, 1));
+        }
+    }
+}
+
+inline void checkFormats(Choice const& choice)
+{
+    checkInt8(choice);
+    Supports const supports = choice(nullptr);
     auto const types = allTypes();
     auto const taken = dataTypes();
     for (DataType data : types)
@@ -234,10 +274,6 @@ inline void checkFormats(Supports const& supports)
             }
         }
     }
-    PluginTensorDesc const scaled[]{descOf(DataType::kINT8, {2}, 0.5F), descOf(DataType::kINT32, {2}),
-        descOf(DataType::kINT8, {2}, 0.25F)};
-    CHECK(supports(0, scaled, 2, 1));
-    CHECK(!supports(2, scaled, 2, 1));
     CHECK(!supports(0, nullptr, 2, 1));
 }
 
@@ -342,15 +378,13 @@ inline void checkThreads(Enqueue const& enqueue, int32_t place)
 }
 #else
 
-template <typename T>
 class OnGpu
 {
 public:
-    explicit OnGpu(std::vector<T> const& values)
+    explicit OnGpu(size_t bytes)
     {
-        // One element at least, since an empty tensor may have any address.
-        CHECK(cudaMalloc(&mAt, values.size() * sizeof(T) + 16) == cudaSuccess);
-        CHECK(cudaMemcpy(mAt, values.data(), values.size() * sizeof(T), cudaMemcpyHostToDevice) == cudaSuccess);
+        // Some bytes at least, since an empty tensor may have any address.
+        CHECK(cudaMalloc(&mAt, bytes + 16) == cudaSuccess);
     }
     OnGpu(OnGpu const&) = delete;
     OnGpu& operator=(OnGpu const&) = delete;
@@ -367,6 +401,28 @@ private:
     void* mAt{nullptr};
 };
 
+class Stream
+{
+public:
+    Stream()
+    {
+        CHECK(cudaStreamCreateWithFlags(&mStream, cudaStreamNonBlocking) == cudaSuccess);
+    }
+    Stream(Stream const&) = delete;
+    Stream& operator=(Stream const&) = delete;
+    ~Stream()
+    {
+        cudaStreamDestroy(mStream);
+    }
+    operator cudaStream_t() const
+    {
+        return mStream;
+    }
+
+private:
+    cudaStream_t mStream{nullptr};
+};
+
 inline int64_t elements(std::vector<int64_t> const& sizes)
 {
     int64_t count = 1;
@@ -377,60 +433,249 @@ inline int64_t elements(std::vector<int64_t> const& sizes)
     return count;
 }
 
-template <typename Index>
-void gatherOnGpu(Enqueue const& enqueue, std::mt19937& draw, DataType type, int32_t bytes, DataType indexType,
+// One gather: its buffers on the GPU, and what the output must be. Threads may have one each.
+class Gather
+{
+public:
+    Gather(DataType type, DataType indexType, std::vector<int64_t> const& data, std::vector<int64_t> const& indices,
+        size_t place)
+        : mData(data)
+        , mIndices(indices)
+        , mPlace(place)
+        , mBytes(static_cast<size_t>(onnx_fix::bytesOf(onnx_fix::elementOf(type))))
+        , mIndexBytes(indexType == DataType::kINT32 ? 4 : 8)
+        , mIn{descOf(type, data), descOf(indexType, indices)}
+        , mOut{descOf(type, indices)}
+        , mValues(static_cast<size_t>(elements(data)) * mBytes)
+        , mPlaces(static_cast<size_t>(elements(indices)) * mIndexBytes)
+        , mExpected(static_cast<size_t>(elements(indices)) * mBytes)
+        , mHave(mExpected.size())
+        , mOnData(mValues.size())
+        , mOnIndices(mPlaces.size())
+        , mOnOutput(mExpected.size())
+    {
+    }
+
+    // New data and indices; false where CUDA fails.
+    bool fill(std::mt19937& draw, cudaStream_t stream)
+    {
+        for (unsigned char& value : mValues)
+        {
+            value = static_cast<unsigned char>(mIn[0].type == DataType::kBOOL ? draw() & 1U : draw() & 0xFFU);
+        }
+        int64_t const count = elements(mIndices);
+        int64_t const size = mData[mPlace];
+        for (int64_t flat = 0; flat < count; ++flat)
+        {
+            int64_t const where = static_cast<int64_t>(draw() % (2 * size)) - size;
+            if (mIndexBytes == 4)
+            {
+                int32_t const narrow = static_cast<int32_t>(where);
+                std::memcpy(&mPlaces[static_cast<size_t>(flat) * 4], &narrow, 4);
+            }
+            else
+            {
+                std::memcpy(&mPlaces[static_cast<size_t>(flat) * 8], &where, 8);
+            }
+            int64_t rest = flat;
+            int64_t stride = 1;
+            int64_t from = 0;
+            for (size_t k = mData.size(); k-- > 0;)
+            {
+                int64_t at = rest % mIndices[k];
+                rest /= mIndices[k];
+                if (k == mPlace)
+                {
+                    at = where < 0 ? where + size : where;
+                }
+                from += at * stride;
+                stride *= mData[k];
+            }
+            std::memcpy(&mExpected[static_cast<size_t>(flat) * mBytes], &mValues[static_cast<size_t>(from) * mBytes],
+                mBytes);
+        }
+        auto const up = cudaMemcpyHostToDevice;
+        return cudaMemcpyAsync(mOnData.at(), mValues.data(), mValues.size(), up, stream) == cudaSuccess
+            && cudaMemcpyAsync(mOnIndices.at(), mPlaces.data(), mPlaces.size(), up, stream) == cudaSuccess
+            && cudaStreamSynchronize(stream) == cudaSuccess;
+    }
+
+    // Makes the output wrong, in the order of the stream.
+    bool spoil(cudaStream_t stream)
+    {
+        return cudaMemsetAsync(mOnOutput.at(), 0xA5, mExpected.size() + 16, stream) == cudaSuccess;
+    }
+
+    bool run(Enqueue const& enqueue, cudaStream_t stream) const
+    {
+        void const* inputs[]{mOnData.at(), mOnIndices.at()};
+        void* outputs[]{mOnOutput.at()};
+        return enqueue(mIn, mOut, inputs, outputs, stream) == 0;
+    }
+
+    // Waits for the stream and compares.
+    bool right(cudaStream_t stream)
+    {
+        return cudaMemcpyAsync(mHave.data(), mOnOutput.at(), mHave.size(), cudaMemcpyDeviceToHost, stream) == cudaSuccess
+            && cudaStreamSynchronize(stream) == cudaSuccess && mHave == mExpected;
+    }
+
+private:
+    std::vector<int64_t> const mData;
+    std::vector<int64_t> const mIndices;
+    size_t const mPlace;
+    size_t const mBytes;
+    size_t const mIndexBytes;
+    PluginTensorDesc const mIn[2];
+    PluginTensorDesc const mOut[1];
+    std::vector<unsigned char> mValues;
+    std::vector<unsigned char> mPlaces;
+    std::vector<unsigned char> mExpected;
+    std::vector<unsigned char> mHave;
+    OnGpu const mOnData;
+    OnGpu const mOnIndices;
+    OnGpu const mOnOutput;
+};
+
+inline void gatherOnGpu(Enqueue const& enqueue, std::mt19937& draw, DataType type, DataType indexType,
     std::vector<int64_t> const& data, std::vector<int64_t> const& indices, size_t place)
 {
-    int64_t const count = elements(indices);
-    std::vector<unsigned char> values(static_cast<size_t>(elements(data) * bytes));
-    for (unsigned char& value : values)
+    Stream const stream;
+    Gather gather(type, indexType, data, indices, place);
+    CHECK(gather.fill(draw, stream) && gather.spoil(stream));
+    CHECK(gather.run(enqueue, stream));
+    CHECK(gather.right(stream));
+}
+
+using Gathers = std::vector<std::unique_ptr<Gather>>;
+
+// Gathers of several ranks, types and sizes that one plugin with the axis 0 or -1 can do; with large
+// ones among them, which the kernel does otherwise.
+inline Gathers severalGathers(std::mt19937& draw, int32_t axis)
+{
+    auto const types = dataTypes();
+    uint32_t const most[]{100000, 600, 60, 20, 9};
+    Gathers gathers;
+    for (size_t rank = 1; rank <= 5; ++rank)
     {
-        value = static_cast<unsigned char>(type == DataType::kBOOL ? draw() & 1U : draw() & 0xFFU);
-    }
-    std::vector<Index> where(static_cast<size_t>(count));
-    for (Index& index : where)
-    {
-        index = static_cast<Index>(static_cast<int64_t>(draw() % (2 * data[place])) - data[place]);
-    }
-    std::vector<unsigned char> have(static_cast<size_t>(count * bytes), 0xA5);
-    OnGpu<unsigned char> const onData(values);
-    OnGpu<Index> const onIndices(where);
-    OnGpu<unsigned char> const onOutput(have);
-    void const* inputs[]{onData.at(), onIndices.at()};
-    void* outputs[]{onOutput.at()};
-    PluginTensorDesc const in[]{descOf(type, data), descOf(indexType, indices)};
-    PluginTensorDesc const out[]{descOf(type, indices)};
-    cudaStream_t stream = nullptr;
-    CHECK(cudaStreamCreate(&stream) == cudaSuccess);
-    CHECK(enqueue(in, out, inputs, outputs, stream) == 0);
-    CHECK(cudaStreamSynchronize(stream) == cudaSuccess);
-    CHECK(cudaMemcpy(have.data(), onOutput.at(), have.size(), cudaMemcpyDeviceToHost) == cudaSuccess);
-    cudaStreamDestroy(stream);
-    int64_t wrong = 0;
-    for (int64_t flat = 0; flat < count; ++flat)
-    {
-        int64_t rest = flat;
-        int64_t stride = 1;
-        int64_t from = 0;
-        for (size_t k = data.size(); k-- > 0;)
+        size_t const place = axis < 0 ? rank - 1 : 0;
+        std::vector<int64_t> data;
+        std::vector<int64_t> indices;
+        for (size_t k = 0; k < rank; ++k)
         {
-            int64_t at = rest % indices[k];
-            rest /= indices[k];
-            if (k == place)
-            {
-                at = static_cast<int64_t>(where[static_cast<size_t>(flat)]);
-                at += at < 0 ? data[k] : 0;
-            }
-            from += at * stride;
-            stride *= data[k];
+            data.push_back(1 + static_cast<int64_t>(draw() % most[rank - 1]));
+            indices.push_back(1 + static_cast<int64_t>(draw() % static_cast<uint32_t>(data[k])));
         }
-        wrong += std::memcmp(&have[static_cast<size_t>(flat * bytes)], &values[static_cast<size_t>(from * bytes)],
-                     static_cast<size_t>(bytes))
-                != 0
-            ? 1
-            : 0;
+        indices[place] = 1 + static_cast<int64_t>(draw() % most[rank - 1]);
+        DataType const indexType = isIndexType(types.back()) && rank % 2 == 0 ? types.back() : DataType::kINT32;
+        gathers.emplace_back(new Gather(types[draw() % types.size()], indexType, data, indices, place));
     }
-    CHECK(wrong == 0);
+    int64_t const more = static_cast<int64_t>(draw() % 64);
+    std::vector<int64_t> const large = axis < 0 ? std::vector<int64_t>{300 + more, 4096} : std::vector<int64_t>{1024 + more, 2048};
+    gathers.emplace_back(new Gather(
+        draw() % 2 == 0 ? DataType::kFLOAT : DataType::kHALF, DataType::kINT32, large, large, axis < 0 ? 1 : 0));
+    return gathers;
+}
+
+// What a thread gets its plugin from; it is called in that thread, as contexts are made there.
+using Context = std::function<Enqueue()>;
+
+// Eight threads with a stream and shapes of their own enqueue at the same time. Returns the gathers run.
+inline int checkThreadsOnGpu(Context const& context, int32_t axis, unsigned seed)
+{
+    int const rounds = 12;
+    size_t const many = 8;
+    std::mt19937 draw(seed);
+    std::vector<Gathers> work;
+    std::vector<std::unique_ptr<Stream>> streams;
+    for (size_t number = 0; number < many; ++number)
+    {
+        work.push_back(severalGathers(draw, axis));
+        streams.emplace_back(new Stream());
+        for (auto const& gather : work.back())
+        {
+            CHECK(gather->fill(draw, *streams.back()));
+        }
+    }
+    std::atomic<size_t> ready{0};
+    std::vector<int> wrong(many, 0);
+    std::vector<std::thread> threads;
+    for (size_t number = 0; number < many; ++number)
+    {
+        threads.emplace_back([&, number]() {
+            Enqueue const enqueue = context();
+            cudaStream_t const stream = *streams[number];
+            ++ready;
+            while (ready.load() < many)
+            {
+            }
+            for (int round = 0; round < rounds; ++round)
+            {
+                for (auto const& gather : work[number])
+                {
+                    wrong[number] += gather->spoil(stream) && gather->run(enqueue, stream) ? 0 : 1;
+                }
+                for (auto const& gather : work[number])
+                {
+                    wrong[number] += gather->right(stream) ? 0 : 1;
+                }
+            }
+        });
+    }
+    for (std::thread& thread : threads)
+    {
+        thread.join();
+    }
+    int gathers = 0;
+    for (size_t number = 0; number < many; ++number)
+    {
+        CHECK(wrong[number] == 0);
+        gathers += rounds * static_cast<int>(work[number].size());
+    }
+    return gathers;
+}
+
+// enqueue in a CUDA graph, replayed with other data and indices. While a stream is captured in this mode
+// CUDA refuses what would allocate or wait, and the capture is lost.
+inline int checkGraph(Enqueue const& enqueue, int32_t axis)
+{
+    std::mt19937 draw(5);
+    Gathers const gathers = severalGathers(draw, axis);
+    Stream const stream;
+    cudaGraph_t graph = nullptr;
+    CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal) == cudaSuccess);
+    for (auto const& gather : gathers)
+    {
+        CHECK(gather->run(enqueue, stream));
+    }
+    CHECK(cudaStreamEndCapture(stream, &graph) == cudaSuccess);
+    size_t count = 0;
+    CHECK(cudaGraphGetNodes(graph, nullptr, &count) == cudaSuccess && count >= gathers.size());
+    std::vector<cudaGraphNode_t> nodes(count);
+    CHECK(cudaGraphGetNodes(graph, nodes.data(), &count) == cudaSuccess);
+    for (cudaGraphNode_t node : nodes)
+    {
+        cudaGraphNodeType kind = cudaGraphNodeTypeEmpty;
+        CHECK(cudaGraphNodeGetType(node, &kind) == cudaSuccess && kind == cudaGraphNodeTypeKernel);
+    }
+    cudaGraphExec_t ready = nullptr;
+    CHECK(cudaGraphInstantiateWithFlags(&ready, graph, 0) == cudaSuccess);
+    int const rounds = 4;
+    for (int round = 0; round < rounds; ++round)
+    {
+        for (auto const& gather : gathers)
+        {
+            CHECK(gather->fill(draw, stream) && gather->spoil(stream));
+        }
+        CHECK(cudaGraphLaunch(ready, stream) == cudaSuccess);
+        for (auto const& gather : gathers)
+        {
+            CHECK(gather->right(stream));
+        }
+    }
+    cudaGraphExecDestroy(ready);
+    cudaGraphDestroy(graph);
+    return rounds * static_cast<int>(gathers.size());
 }
 
 // Random shapes of every rank, all types, through a plugin made for the axis.
@@ -440,7 +685,6 @@ inline int checkOnGpu(std::function<Enqueue(int32_t)> const& pluginOf)
     int cases = 0;
     for (DataType type : dataTypes())
     {
-        int32_t const bytes = onnx_fix::bytesOf(onnx_fix::elementOf(type));
         for (size_t rank = 1; rank <= 8; ++rank)
         {
             for (int round = 0; round < 6; ++round)
@@ -458,16 +702,34 @@ inline int checkOnGpu(std::function<Enqueue(int32_t)> const& pluginOf)
                 indices[place] = 1 + static_cast<int64_t>(draw() % 90);
                 int32_t const axis = static_cast<int32_t>(place) - (round % 3 == 0 ? static_cast<int32_t>(rank) : 0);
                 Enqueue const enqueue = pluginOf(axis);
-                gatherOnGpu<int32_t>(enqueue, draw, type, bytes, DataType::kINT32, data, indices, place);
+                gatherOnGpu(enqueue, draw, type, DataType::kINT32, data, indices, place);
                 ++cases;
 #if ONNX_FIX_HAS_WIDE_TYPES
-                gatherOnGpu<int64_t>(enqueue, draw, type, bytes, DataType::kINT64, data, indices, place);
+                gatherOnGpu(enqueue, draw, type, DataType::kINT64, data, indices, place);
                 ++cases;
 #endif
             }
         }
     }
     return cases;
+}
+
+// All of it: `shared` gives a plugin for an axis that threads share, `attached` one that makes contexts of
+// its own (attachToContext or clone, as TensorRT does).
+inline void checkAllOnGpu(
+    char const* name, std::function<Enqueue(int32_t)> const& shared, std::function<Context(int32_t)> const& attached)
+{
+    int replayed = 0;
+    int threaded = 0;
+    for (int32_t axis : {0, -1})
+    {
+        replayed += checkGraph(shared(axis), axis);
+        Enqueue const one = shared(axis);
+        threaded += checkThreadsOnGpu([&one]() { return one; }, axis, 1);
+        threaded += checkThreadsOnGpu(attached(axis), axis, 2);
+    }
+    std::printf("%d gathers through %s::enqueue\n", checkOnGpu(shared), name);
+    std::printf("%d from eight threads\n%d in replayed graphs\n", threaded, replayed);
 }
 #endif
 

@@ -124,8 +124,17 @@ void checkBuild()
     CHECK(logged().said("of one rank"));
     CHECK(plugin->getOutputDimensions(1, inputs, 2, builder).nbDims == -1);
     CHECK(logged().said("two inputs"));
-    checkFormats([&plugin](int32_t position, PluginTensorDesc const* descs, int32_t inputCount, int32_t outputCount) {
-        return plugin->supportsFormatCombination(position, descs, inputCount, outputCount);
+    checkFormats([](DataType const* declared) {
+        Plugin const asked = make(-1);
+        if (declared != nullptr)
+        {
+            DataType const types[]{*declared, DataType::kINT32};
+            CHECK(asked->getOutputDataType(0, types, 2) == *declared);
+        }
+        std::shared_ptr<IPluginV2DynamicExt> const cloned(asked->clone(), Destroy{});
+        return Supports([cloned](int32_t position, PluginTensorDesc const* descs, int32_t inputs, int32_t outputs) {
+            return cloned->supportsFormatCombination(position, descs, inputs, outputs);
+        });
     });
 }
 
@@ -155,9 +164,14 @@ void checkRuntime()
 int main()
 {
 #if defined(ONNX_FIX_ON_GPU)
-    int const cases = checkOnGpu(
-        [](int32_t axis) { return enqueueOf(std::shared_ptr<IPluginV2DynamicExt>(make(axis).release(), Destroy{})); });
-    std::printf("%d gathers through GatherElementsV2::enqueue\n", cases);
+    checkAllOnGpu(
+        "GatherElementsV2",
+        [](int32_t axis) { return enqueueOf(std::shared_ptr<IPluginV2DynamicExt>(make(axis).release(), Destroy{})); },
+        [](int32_t axis) {
+            std::shared_ptr<IPluginV2DynamicExt> const engine(make(axis).release(), Destroy{});
+            return Context(
+                [engine]() { return enqueueOf(std::shared_ptr<IPluginV2DynamicExt>(engine->clone(), Destroy{})); });
+        });
 #else
     checkCreator();
     checkBuild();

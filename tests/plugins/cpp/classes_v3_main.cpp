@@ -156,17 +156,26 @@ void checkBuild()
     CHECK(build(far).getOutputShapes(inputs, 2, nullptr, 0, &shape, 1, builder) != 0);
     CHECK(logged().said("the axis must be"));
 
-    checkFormats([&one](int32_t position, PluginTensorDesc const* descs, int32_t inputCount, int32_t outputCount) {
-        if (descs == nullptr)
+    checkFormats([](DataType const* declared) {
+        Plugin const asked = make(-1);
+        if (declared != nullptr)
         {
-            return one.supportsFormatCombination(position, nullptr, inputCount, outputCount);
+            DataType const types[]{*declared, DataType::kINT32};
+            DataType answer = DataType::kBOOL;
+            CHECK(build(asked).getOutputDataTypes(&answer, 1, types, 2) == 0 && answer == *declared);
         }
-        DynamicPluginTensorDesc dynamic[3]{};
-        for (int32_t k = 0; k < 3; ++k)
-        {
-            dynamic[k].desc = descs[k];
-        }
-        return one.supportsFormatCombination(position, dynamic, inputCount, outputCount);
+        std::shared_ptr<IPluginV3> const cloned(asked->clone());
+        return Supports([cloned](int32_t position, PluginTensorDesc const* descs, int32_t inputs, int32_t outputs) {
+            DynamicPluginTensorDesc dynamic[3]{};
+            for (int32_t k = 0; descs != nullptr && k < 3; ++k)
+            {
+                dynamic[k].desc = descs[k];
+            }
+            auto* const choosing
+                = static_cast<IPluginV3OneBuild*>(cloned->getCapabilityInterface(PluginCapabilityType::kBUILD));
+            return choosing->supportsFormatCombination(
+                position, descs == nullptr ? nullptr : dynamic, inputs, outputs);
+        });
     });
 
     DynamicPluginTensorDesc in[2]{};
@@ -218,8 +227,16 @@ void checkRuntime()
 int main()
 {
 #if defined(ONNX_FIX_ON_GPU)
-    int const cases = checkOnGpu([](int32_t axis) { return enqueueOf(std::shared_ptr<IPluginV3>(make(axis))); });
-    std::printf("%d gathers through GatherElementsV3::enqueue\n", cases);
+    checkAllOnGpu(
+        "GatherElementsV3", [](int32_t axis) { return enqueueOf(std::shared_ptr<IPluginV3>(make(axis))); },
+        [](int32_t axis) {
+            std::shared_ptr<IPluginV3> const engine(make(axis));
+            return Context([engine]() {
+                auto* const run
+                    = static_cast<IPluginV3OneRuntime*>(engine->getCapabilityInterface(PluginCapabilityType::kRUNTIME));
+                return enqueueOf(std::shared_ptr<IPluginV3>(run->attachToContext(nullptr)));
+            });
+        });
 #else
     checkCreator();
     checkBuild();

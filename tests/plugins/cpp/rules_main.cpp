@@ -1,6 +1,6 @@
 // Answers questions about rules.h, one a line: the fault (0 for none) and what came of it.
 //
-//   bytes T | type T T | ranks R R AXIS | supports POSITION INPUTS OUTPUTS (T LINEAR SCALE)x3
+//   bytes T | type T T | ranks R R AXIS | supports POSITION INPUTS OUTPUTS DECLARED (T LINEAR SCALE)x3
 //   types (T SCALE)x3 | shapes AXIS (RANK DIMS..)x3 | write AXIS | read HEX (- for none)
 
 #include "rules.h"
@@ -81,9 +81,10 @@ int main()
             int32_t position = 0;
             int32_t inputs = 0;
             int32_t outputs = 0;
+            int32_t declared = 0;
             if (all)
             {
-                in >> position >> inputs >> outputs;
+                in >> position >> inputs >> outputs >> declared;
             }
             Spec specs[kTensors]{};
             for (Spec& spec : specs)
@@ -99,7 +100,7 @@ int main()
             }
             if (all)
             {
-                answer(Fault::kNone, supports(specs, position, inputs, outputs));
+                answer(Fault::kNone, supports(specs, position, inputs, outputs, static_cast<Declared>(declared)));
             }
             else
             {

@@ -15,11 +15,12 @@ namespace
 {
 
 // A new plugin in a namespace, or null with a message.
-GatherElementsV2* make(char const* where, Parameters const& parameters, std::string const& space) noexcept
+GatherElementsV2* make(char const* where, Parameters const& parameters, std::string const& space,
+    Declared declared = Declared::kNotAsked) noexcept
 {
     try
     {
-        std::unique_ptr<GatherElementsV2> made{new GatherElementsV2(parameters)};
+        std::unique_ptr<GatherElementsV2> made{new GatherElementsV2(parameters, declared)};
         made->setPluginNamespace(space.c_str());
         return made.release();
     }
@@ -48,15 +49,16 @@ void assign(char const* where, std::string& to, char const* value) noexcept
 
 } // namespace
 
-GatherElementsV2::GatherElementsV2(Parameters const& parameters)
+GatherElementsV2::GatherElementsV2(Parameters const& parameters, Declared declared)
     : mParameters(parameters)
+    , mDeclared(declared)
     , mNamespace(kPluginNamespace)
 {
 }
 
 nvinfer1::IPluginV2DynamicExt* GatherElementsV2::clone() const noexcept
 {
-    return make("clone", mParameters, mNamespace);
+    return make("clone", mParameters, mNamespace, mDeclared.get());
 }
 
 nvinfer1::DimsExprs GatherElementsV2::getOutputDimensions(int32_t outputIndex, nvinfer1::DimsExprs const* inputs,
@@ -88,7 +90,7 @@ bool GatherElementsV2::supportsFormatCombination(
     {
         specs[k] = specOf(inOut[k]);
     }
-    return supports(specs, pos, nbInputs, nbOutputs);
+    return supports(specs, pos, nbInputs, nbOutputs, mDeclared.get());
 }
 
 void GatherElementsV2::configurePlugin(nvinfer1::DynamicPluginTensorDesc const* /*in*/, int32_t /*nbInputs*/,
@@ -124,7 +126,12 @@ nvinfer1::DataType GatherElementsV2::getOutputDataType(
         // The method has no way to refuse; no format is supported afterwards, which ends the build.
         logFault("getOutputDataType", fault);
     }
-    return fault == Fault::kCount ? nvinfer1::DataType::kFLOAT : inputTypes[0];
+    if (fault == Fault::kCount)
+    {
+        return nvinfer1::DataType::kFLOAT;
+    }
+    mDeclared.note(inputTypes[0]);
+    return inputTypes[0];
 }
 
 char const* GatherElementsV2::getPluginType() const noexcept

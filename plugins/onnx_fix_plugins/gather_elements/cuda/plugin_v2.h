@@ -20,7 +20,7 @@ namespace onnx_fix
 class GatherElementsV2 final : public nvinfer1::IPluginV2DynamicExt
 {
 public:
-    explicit GatherElementsV2(Parameters const& parameters);
+    explicit GatherElementsV2(Parameters const& parameters, Declared declared = Declared::kNotAsked);
     GatherElementsV2(GatherElementsV2 const&) = delete;
     GatherElementsV2& operator=(GatherElementsV2 const&) = delete;
 
@@ -52,6 +52,7 @@ public:
 
 private:
     Parameters const mParameters;
+    DeclaredType const mDeclared;
     std::string mNamespace;
 };
 

@@ -10,9 +10,10 @@ namespace
 {
 
 // Neither constructor throws, so that running out of memory is all that can go wrong.
-nvinfer1::IPluginV3* make(char const* where, Parameters const& parameters) noexcept
+nvinfer1::IPluginV3* make(
+    char const* where, Parameters const& parameters, Declared declared = Declared::kNotAsked) noexcept
 {
-    nvinfer1::IPluginV3* const made = new (std::nothrow) GatherElementsV3(parameters);
+    nvinfer1::IPluginV3* const made = new (std::nothrow) GatherElementsV3(parameters, declared);
     if (made == nullptr)
     {
         logError(where, "out of memory");
@@ -22,8 +23,9 @@ nvinfer1::IPluginV3* make(char const* where, Parameters const& parameters) noexc
 
 } // namespace
 
-GatherElementsV3::GatherElementsV3(Parameters const& parameters) noexcept
+GatherElementsV3::GatherElementsV3(Parameters const& parameters, Declared declared) noexcept
     : mParameters(parameters)
+    , mDeclared(declared)
     , mLayout(kLayout)
     , mKept{{kLayoutField, &mLayout, nvinfer1::PluginFieldType::kINT32, 1},
           {kAxisField, &mParameters.axis, nvinfer1::PluginFieldType::kINT32, 1}}
@@ -46,7 +48,7 @@ nvinfer1::IPluginCapability* GatherElementsV3::getCapabilityInterface(nvinfer1::
 
 nvinfer1::IPluginV3* GatherElementsV3::clone() noexcept
 {
-    return make("clone", mParameters);
+    return make("clone", mParameters, mDeclared.get());
 }
 
 nvinfer1::AsciiChar const* GatherElementsV3::getPluginName() const noexcept
@@ -85,6 +87,7 @@ int32_t GatherElementsV3::getOutputDataTypes(nvinfer1::DataType* outputTypes, in
     Element output = Element::kOther;
     Fault const fault = outputType(elementOf(inputTypes[0]), elementOf(inputTypes[1]), output);
     outputTypes[0] = inputTypes[0];
+    mDeclared.note(inputTypes[0]);
     return resultOf("getOutputDataTypes", fault, cudaSuccess);
 }
 
@@ -117,7 +120,7 @@ bool GatherElementsV3::supportsFormatCombination(
     {
         specs[k] = specOf(inOut[k].desc);
     }
-    return supports(specs, pos, nbInputs, nbOutputs);
+    return supports(specs, pos, nbInputs, nbOutputs, mDeclared.get());
 }
 
 int32_t GatherElementsV3::getNbOutputs() const noexcept

@@ -14,7 +14,7 @@ class GatherElementsV3 final : public nvinfer1::IPluginV3,
                                public nvinfer1::IPluginV3OneRuntime
 {
 public:
-    explicit GatherElementsV3(Parameters const& parameters) noexcept;
+    explicit GatherElementsV3(Parameters const& parameters, Declared declared = Declared::kNotAsked) noexcept;
     GatherElementsV3(GatherElementsV3 const&) = delete;
     GatherElementsV3& operator=(GatherElementsV3 const&) = delete;
 
@@ -49,6 +49,7 @@ public:
 
 private:
     Parameters const mParameters;
+    DeclaredType const mDeclared;
     int32_t const mLayout;
     nvinfer1::PluginField const mKept[2];
     nvinfer1::PluginFieldCollection mFields;

@@ -10,6 +10,7 @@
 #include <NvInfer.h>
 #include <NvInferVersion.h>
 
+#include <atomic>
 #include <cstring>
 
 // TensorRT-RTX counts its own versions from 1.
@@ -71,6 +72,31 @@ inline Spec specOf(nvinfer1::PluginTensorDesc const& desc) noexcept
 {
     return Spec{elementOf(desc.type), desc.format == nvinfer1::TensorFormat::kLINEAR, desc.scale};
 }
+
+// What type the network gives the data, handed on to clones. TensorRT asks for the type of the output, by
+// a const method, before it clones the plugin that it chooses formats with (seen with TensorRT-RTX 1.7).
+// Builders for several devices may share a plugin.
+class DeclaredType
+{
+public:
+    explicit DeclaredType(Declared declared) noexcept
+        : mType(declared)
+    {
+    }
+
+    void note(nvinfer1::DataType data) const noexcept
+    {
+        mType.store(elementOf(data) == Element::kInt8 ? Declared::kInt8 : Declared::kOther);
+    }
+
+    Declared get() const noexcept
+    {
+        return mType.load();
+    }
+
+private:
+    mutable std::atomic<Declared> mType;
+};
 
 inline Shape shapeOf(nvinfer1::Dims const& dims) noexcept
 {

@@ -109,16 +109,39 @@ struct Spec
     float scale;
 };
 
+inline bool scalesKnown(Spec const& data, Spec const& output) noexcept
+{
+    return data.scale > 0.0F && output.scale > 0.0F;
+}
+
 inline bool sameScale(Spec const& data, Spec const& output) noexcept
 {
     // Elements are copied as they are, so what an INT8 stands for must not change on the way.
-    bool const known = data.scale > 0.0F && output.scale > 0.0F;
-    return data.type != Element::kInt8 || !known || data.scale == output.scale;
+    return data.type != Element::kInt8 || !scalesKnown(data, output) || data.scale == output.scale;
+}
+
+// What the network says of the data, as far as TensorRT has asked for the type of the output.
+enum class Declared : int32_t
+{
+    kNotAsked,
+    kInt8,
+    kOther
+};
+
+// Whether data and output may be INT8. Data that the network has as INT8 (behind a QuantizeLinear, say)
+// can be nothing else, and a copy is what the network asks for. Data of another type become INT8 where
+// the builder quantizes by itself, each tensor by a scale of its own: only with scales that are known
+// and the same, for otherwise the layer would be refused once its types are chosen. Floats are left then.
+inline bool int8Fits(Spec const& data, Spec const& output, Declared declared) noexcept
+{
+    return declared == Declared::kOther ? scalesKnown(data, output) && data.scale == output.scale
+                                        : sameScale(data, output);
 }
 
 // Whether tensor `position` (0 data, 1 indices, 2 output) may be as it is described, given those
 // before it. What comes after `position` is not looked at.
-inline bool supports(Spec const* specs, int32_t position, int32_t inputs, int32_t outputs) noexcept
+inline bool supports(
+    Spec const* specs, int32_t position, int32_t inputs, int32_t outputs, Declared declared) noexcept
 {
     if (specs == nullptr || inputs != kInputs || outputs != kOutputs || position < 0 || position >= kTensors
         || !specs[position].linear)
@@ -130,7 +153,9 @@ inline bool supports(Spec const* specs, int32_t position, int32_t inputs, int32_
     case 0: return bytesOf(specs[0].type) != 0;
     case 1: return isIndex(specs[1].type);
     // Types that are not taken are all one here, and need not be the same.
-    default: return bytesOf(specs[2].type) != 0 && specs[2].type == specs[0].type && sameScale(specs[0], specs[2]);
+    default:
+        return bytesOf(specs[2].type) != 0 && specs[2].type == specs[0].type
+            && (specs[2].type != Element::kInt8 || int8Fits(specs[0], specs[2], declared));
     }
 }
 

@@ -49,8 +49,9 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "the node needs the plugin library that onnx-fix ships",
             "onnx-fix wrote this node for a plugin of its own, because stock layers would be "
             "slower or do not exist. The parser finds it only where the library is loaded.",
-            "Build the plugin library and load it before the parser runs, or run `onnx-fix fix` "
-            "with --no-plugins to get stock layers alone.",
+            "Build the plugin library (`onnx-fix plugins build`) and load it before the parser "
+            "runs (trtexec: --dynamicPlugins, before 8.6 --plugins; `onnx-fix trtexec` writes it), "
+            "or run `onnx-fix fix` with --no-plugins to get stock layers alone.",
         ),
         "needs_plugin": Code(
             "OF105",

@@ -17,9 +17,9 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "sees weights only for initializers and Constant nodes: what is computed, even from "
             "constants alone, is a tensor to it and is refused with a message that asks for an "
             "initializer. Some later releases fold constants themselves.",
-            "Make the value a Python number in the network before the export, or fix the dims it "
-            "is computed from so that it folds; what truly depends on the data needs another op "
-            "or a later release.",
+            "Make the value a Python number in the network before the export, or fix the dims "
+            "(--static) it is computed from so that it folds; what truly depends on the data needs "
+            "another op or a later release.",
         ),
         "input_must_be_present": Code(
             "OF202",

@@ -97,7 +97,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "the op works on static shapes only",
             "The importer computes something from the dims while it parses, so none may be "
             "dynamic. With a symbolic or unknown dim it fails.",
-            "Export with fixed sizes, or fix the dims in the model; for Squeeze name the axes.",
+            "Export with fixed sizes, or fix the dims (--static); for Squeeze name the axes.",
         ),
         "dynamic_shape_bug": Code(
             "OF512",
@@ -105,7 +105,8 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "a fault of the parser with dynamic dims",
             "The parser computes a shape wrongly where a dim is dynamic and then refuses its own "
             "result.",
-            "Give the sizes of all dimensions, or scales that are constant; or fix the dim.",
+            "Give the sizes of all dimensions, or scales that are constant; or fix the dim "
+            "(--static).",
         ),
         "broadcast": Code(
             "OF513",

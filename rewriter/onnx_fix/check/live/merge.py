@@ -31,11 +31,11 @@ def merge(static: Sequence[CheckFinding], live: LiveResult, target: Target) -> l
     """
     if not live.parser.is_release(target.release):
         said = [refusal(error, live) for error in live.errors] + list(others(live))
-        return [*static, *(_foreign(f, live, target) for f in said if f.code is not codes.WARNED)]
+        return [*static, *(_foreign(f, target) for f in said if f.code is not codes.WARNED)]
     return _Merger(static, live, target).run()
 
 
-def _foreign(finding: CheckFinding, live: LiveResult, target: Target) -> CheckFinding:
+def _foreign(finding: CheckFinding, target: Target) -> CheckFinding:
     note = f"{finding.why}. It is not the release that is asked about, {target.name}"
     return replace(finding, severity=Severity.WARNING, why=note)
 

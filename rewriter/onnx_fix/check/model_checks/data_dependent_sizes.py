@@ -58,13 +58,11 @@ class DataDependentSizes(ModelCheck):
                 for node in nodes:
                     spread.follow(node)
                 for number, node in enumerate(starts):
-                    finding = self._of(context, spread, number, node)
+                    finding = self._of(spread, number, node)
                     if finding is not None:
                         yield finding
 
-    def _of(
-        self, context: CheckContext, spread: _Spread, number: int, node: gs.Node
-    ) -> CheckFinding | None:
+    def _of(self, spread: _Spread, number: int, node: gs.Node) -> CheckFinding | None:
         readers, outputs = spread.readers[number], spread.outputs(number)
         parts = []
         if readers:

@@ -6,7 +6,7 @@ the same there is spliced in as it is; otherwise the lowest one is lowered with 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import onnx
@@ -20,6 +20,7 @@ from onnx import (
     numpy_helper,
 )
 
+from onnx_fix.functions import bodies_of, every_node
 from onnx_fix.lower import lower
 from onnx_fix.lower.node import LowNode, Refused, Rule, since
 from onnx_fix.lower.rules._steps import keep, known_dtype, same
@@ -95,16 +96,9 @@ def type_proto(info: TypeInfo) -> onnx.TypeProto:
     return helper.make_tensor_type_proto(info.dtype or 0, info.shape)
 
 
-def _every(nodes: list[NodeProto]) -> Iterator[NodeProto]:
-    for node in nodes:
-        yield node
-        for attribute in node.attribute:
-            yield from _every(list(attribute.g.node))
-
-
 def _unchanged(function: FunctionProto, opset: int, below: int) -> bool:
     return all(
-        since(n.op_type, opset) == since(n.op_type, below) for n in _every(list(function.node))
+        since(n.op_type, opset) == since(n.op_type, below) for _, n in every_node(function.node)
     )
 
 
@@ -128,7 +122,7 @@ def _filled(low: LowNode, function: FunctionProto) -> list[NodeProto]:
         low.attr(actual.name)
         given[actual.name] = actual
     nodes = [NodeProto.FromString(n.SerializeToString()) for n in function.node]
-    for node in _every(nodes):
+    for _, node in every_node(nodes):
         filled = []
         for attribute in node.attribute:
             value = AttributeProto.FromString(attribute.SerializeToString())
@@ -174,11 +168,10 @@ def _without_dead(graph: GraphProto, count: int, wanted: list[bool]) -> None:
 def reads(node: NodeProto) -> Iterator[str]:
     """All names that a node and the graphs inside it read."""
     yield from (name for name in node.input if name)
-    for attribute in node.attribute:
-        for inner in (attribute.g, *attribute.graphs):
-            for child in inner.node:
-                yield from reads(child)
-            yield from (value.name for value in inner.output)
+    for inner in bodies_of(node):
+        for child in inner.node:
+            yield from reads(child)
+        yield from (value.name for value in inner.output)
 
 
 def _closed(low: LowNode, function: FunctionProto) -> GraphProto:
@@ -191,7 +184,7 @@ def _closed(low: LowNode, function: FunctionProto) -> GraphProto:
         if value is not None and name in alive:
             graph.initializer.append(numpy_helper.from_array(value, name))
     omitted = {name for name, actual in inputs.items() if not actual}
-    for node in _every(list(graph.node)):
+    for _, node in every_node(graph.node):
         node.input[:] = ["" if name in omitted else name for name in node.input]
     kept = [v for v in graph.output if any(v.name in n.output for n in graph.node)]
     del graph.output[:]
@@ -240,19 +233,17 @@ def _spliced(low: LowNode, graph: GraphProto) -> list[NodeProto]:
     return nodes
 
 
-def _rename(nodes: list[NodeProto], renamed: Callable[[str], str]) -> None:
+def _rename(nodes: Iterable[NodeProto], renamed: Callable[[str], str]) -> None:
     for node in nodes:
         node.input[:] = [renamed(name) for name in node.input]
         node.output[:] = [renamed(name) for name in node.output]
         node.name = next((name for name in node.output if name), "")
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                for value in (*inner.input, *inner.output, *inner.value_info):
-                    value.name = renamed(value.name)
-                for tensor in inner.initializer:
-                    tensor.name = renamed(tensor.name)
-                children = list(inner.node)
-                _rename(children, renamed)
+        for inner in bodies_of(node):
+            for value in (*inner.input, *inner.output, *inner.value_info):
+                value.name = renamed(value.name)
+            for tensor in inner.initializer:
+                tensor.name = renamed(tensor.name)
+            _rename(inner.node, renamed)
 
 
 def _attention_windows(low: LowNode) -> list[NodeProto]:

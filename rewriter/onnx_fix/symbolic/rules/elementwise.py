@@ -2,35 +2,11 @@
 
 from __future__ import annotations
 
+from onnx_fix.op_names import BROADCASTING
 from onnx_fix.symbolic.size import Size
 from onnx_fix.symbolic.step import Shape, Step
 
-_BROADCAST = (
-    "Add",
-    "Sub",
-    "Mul",
-    "Div",
-    "Pow",
-    "Mod",
-    "And",
-    "Or",
-    "Xor",
-    "Equal",
-    "Greater",
-    "GreaterOrEqual",
-    "Less",
-    "LessOrEqual",
-    "Max",
-    "Min",
-    "Mean",
-    "Sum",
-    "Where",
-    "PRelu",
-    "BitShift",
-    "BitwiseAnd",
-    "BitwiseOr",
-    "BitwiseXor",
-)
+_BROADCAST = (*BROADCASTING, "BitShift")
 
 _SAME = (
     "Abs",

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from onnx_fix.op_names import REDUCTIONS
 from onnx_fix.symbolic.size import size
 from onnx_fix.symbolic.step import Shape, Step, normalized
-
-_NAMES = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
 
 
 def _reduce(step: Step) -> list[Shape | None]:
@@ -43,7 +42,7 @@ def _det(step: Step) -> list[Shape | None]:
 
 
 SHAPES = {
-    **dict.fromkeys((f"Reduce{name}" for name in _NAMES), _reduce),
+    **dict.fromkeys(REDUCTIONS, _reduce),
     "ArgMax": _arg,
     "ArgMin": _arg,
     "Det": _det,

@@ -28,6 +28,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="the timings, by default FOLDER/timings.json")
     parser.add_argument("--paths", default="auto", help="auto,flat,staged,tiled")
     parser.add_argument("--group", default="", help="only groups of timings that hold this")
+    parser.add_argument("--dtypes", default="float32,float16", help="types of torch to time")
     given = parser.parse_args()
     if given.what == "build":
         return _build(given.folder, given.arch)
@@ -42,7 +43,8 @@ def main() -> int:
         launches, wrong = check(kernel, given.cases, given.seed)
         print(f"{given.cases} cases, {launches} launches, {wrong} wrong")
         return int(wrong > 0 or launches == 0)
-    return _time(kernel, given.paths.split(","), given.group, timings)
+    ways, dtypes = given.paths.split(","), given.dtypes.split(",")
+    return _time(kernel, ways, given.group, dtypes, timings)
 
 
 def _build(folder: Path, architectures: list[int] | None) -> int:
@@ -54,15 +56,14 @@ def _build(folder: Path, architectures: list[int] | None) -> int:
     known = build.known_architectures(compiler)
     wanted = architectures or [a for a in build.ARCHITECTURES if a in known]
     try:
-        print(build.compile_harness(compiler, wanted, folder))
-        print(build.compile_library(compiler, wanted, folder))
+        print(*build.compile_all(compiler, wanted, folder), sep="\n")
     except subprocess.CalledProcessError as failed:
         print(failed.stdout, failed.stderr, file=sys.stderr)
         return 1
     return 0
 
 
-def _time(kernel: Kernel, paths: list[str], group: str, to: Path) -> int:
+def _time(kernel: Kernel, paths: list[str], group: str, dtypes: list[str], to: Path) -> int:
     import torch
 
     from onnx_fix_plugins.gather_elements.cuda.harness import measure
@@ -71,7 +72,7 @@ def _time(kernel: Kernel, paths: list[str], group: str, to: Path) -> int:
     device = torch.cuda.get_device_name()
     print(f"{device}, torch {torch.__version__}, copy {ceiling / 1e12:.3f} TB/s")
     rows = []
-    for row in measure.every(kernel, paths, group):
+    for row in measure.every(kernel, paths, group, dtypes):
         row["ceiling"] = row["bytes"] / row["auto"] * 1e6 / ceiling
         rows.append(row)
         others = " ".join(f"{p} {row[p]:.2f}" for p in (*paths, "torch", "same_bytes") if p in row)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 HERE = Path(__file__).parent
-KERNEL = HERE.parent / "gather_elements.cu"
+SOURCES = tuple(sorted(HERE.parent.glob("gather_elements*.cu")))
+"""The kernel: the choice among the paths, and one file for each of them."""
 
 ARCHITECTURES = (75, 80, 86, 87, 89, 90, 100, 120)
 """What the plugin is compiled for; sm_72 as well where the toolkit is older than 13.0."""
@@ -37,30 +41,35 @@ def flags(architectures: Sequence[int], standard: str = "c++14") -> list[str]:
     return ["-O3", f"-std={standard}", *targets, *STRICT]
 
 
-def compile_object(compiler: str, architectures: Sequence[int], to: Path, *more: str) -> None:
-    """The kernel as an object file.
+def compile_objects(
+    compiler: str, architectures: Sequence[int], to: Path, *more: str
+) -> list[Path]:
+    """The kernel as object files in the folder ``to``.
 
     Raises:
         subprocess.CalledProcessError: with what the compiler wrote; a warning is an error.
     """
-    _run([compiler, *flags(architectures), *more, "-c", str(KERNEL), "-o", str(to)])
+
+    def one(source: Path) -> Path:
+        made = to / f"{source.stem}.o"
+        _run([compiler, *flags(architectures), *more, "-c", str(source), "-o", str(made)])
+        return made
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(one, SOURCES))
 
 
-def compile_harness(compiler: str, architectures: Sequence[int], to: Path) -> Path:
-    """The program ``gather_harness`` in the folder ``to``."""
-    program = to / "gather_harness"
-    sources = [str(HERE / "harness.cu"), str(KERNEL)]
-    _run([compiler, *flags(architectures), *sources, "-o", str(program)])
-    return program
-
-
-def compile_library(compiler: str, architectures: Sequence[int], to: Path) -> Path:
-    """The library ``libgather_elements.so`` in the folder ``to``, with the C interface."""
-    library = to / "libgather_elements.so"
-    sources = [str(HERE / "bindings.cpp"), str(KERNEL)]
-    shared = ["-shared", "-Xcompiler", "-fPIC"]
-    _run([compiler, *flags(architectures), *shared, *sources, "-o", str(library)])
-    return library
+def compile_all(compiler: str, architectures: Sequence[int], to: Path) -> tuple[Path, Path]:
+    """The program ``gather_harness`` and ``libgather_elements.so``, which has the C interface."""
+    with TemporaryDirectory() as folder:
+        shared = ["-Xcompiler", "-fPIC"]
+        objects = map(str, compile_objects(compiler, architectures, Path(folder), *shared))
+        kernel = [*flags(architectures), *objects]
+        program, library = to / "gather_harness", to / "libgather_elements.so"
+        _run([compiler, *kernel, str(HERE / "harness.cu"), "-o", str(program)])
+        bindings = [*shared, "-shared", str(HERE / "bindings.cpp")]
+        _run([compiler, *kernel, *bindings, "-o", str(library)])
+    return program, library
 
 
 def _run(command: Sequence[str]) -> None:

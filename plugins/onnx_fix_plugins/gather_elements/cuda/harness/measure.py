@@ -33,6 +33,17 @@ class Timing:
 
 POINTS = (512, 1024, 2048, 4096, 8192)
 
+ODD = (
+    (64, 4096, 257),
+    (64, 2048, 81),
+    (64, 2048, 33),
+    (64, 2048, 6),
+    (64, 2048, 3),
+    (1024, 2048, 3),
+    (1, 8192, 257),
+    (1, 1024, 257),
+)
+
 TIMINGS = [
     *(
         Timing("descriptors, axis last", (1, 256, n), (1, 256, n), 2, expand=1, hot=hot)
@@ -62,6 +73,16 @@ TIMINGS = [
     Timing("3-D", (64, 2048, 512), (64, 2048, 512), 1),
     Timing("3-D", (64, 2048, 512), (64, 2048, 512), 0),
     Timing("3-D, narrower indices", (64, 2048, 512), (60, 2048, 500), 1, expand=2),
+    Timing("long rows", (1024, 60000), (1024, 60000), 1),
+    Timing("long rows", (512, 65536), (512, 16384), 1),
+    Timing("long rows", (256, 131072), (256, 131072), 1),
+    Timing("long rows", (128, 262144), (128, 262144), 1),
+    Timing("long rows", (32, 1 << 20), (32, 1 << 20), 1),
+    *(
+        Timing("odd inner dims", shape, shape, 1, expand=expand)
+        for shape in ODD
+        for expand in (2, None)
+    ),
 ]
 
 
@@ -213,11 +234,13 @@ def _gathers(
     return found
 
 
-def every(kernel: Kernel, paths: Sequence[str], groups: str = "") -> Iterator[dict[str, Any]]:
-    """All timings, those of fp32 and int64 first."""
+def every(
+    kernel: Kernel, paths: Sequence[str], groups: str, dtypes: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """The timings of the groups whose names hold ``groups``, by every pair of types."""
     for timing in TIMINGS:
         if groups not in timing.group:
             continue
-        for dtype in ("float32", "float16"):
+        for dtype in dtypes:
             for index in ("int64", "int32"):
                 yield measure(kernel, timing, dtype, index, paths)
