@@ -595,6 +595,17 @@ def test_an_op_at_a_release() -> None:
     assert "input_must_be_constant" not in {r.kind for r in later.restrictions}
 
 
+def test_a_plugin_at_a_release() -> None:
+    gone = explain_op("BatchedNMSDynamic_TRT", load_target("trt-11.0"))
+    assert gone.plugin == (
+        "none; releases with one: 7.1 to 10.16; EfficientNMS_TRT takes its place, whose classes "
+        "are INT32, or the op NonMaxSuppression",
+    )
+    there = explain_op("BatchedNMSDynamic_TRT", load_target("trt-10.3"))
+    assert there.plugin == ("version 1",)
+    assert explain_op("Clip", load_target("trt-7.2")).plugin == ()
+
+
 def test_an_op_over_all_releases() -> None:
     einsum = explain_op("Einsum")
     assert einsum.supported == ("since 8.2",) and einsum.imported is None

@@ -209,6 +209,19 @@ def test_check_names_the_entry_for_an_unknown_op() -> None:
     )
 
 
+def test_check_names_no_entry_where_a_pass_mends_it_or_a_library_is_wanted() -> None:
+    text = (
+        '<ir_version: 8, opset_import: ["" : 17, "TRT" : 1]> g (float[1,4,4] b, float[1,4,2] s,'
+        " float[1,1,4,4] x, float[1,2,2,2] g) => (int32[1,1] n, float[1,1,2,2] y) {"
+        " n, d, p, c = TRT.EfficientNMS_TRT<score_threshold = 0.2, iou_threshold = 0.5,"
+        " max_output_boxes = 4>(b, s) y = GridSample(x, g) }"
+    )
+    found = check(onnx.parser.parse_model(text), target="trt-7.2").findings
+    mends = {f.node: f.mend for f in found if f.code.code == "OF101"}
+    assert mends["n"] == "`onnx-fix fix` clears it by the pass replace-efficient-nms"
+    assert "plugins:" not in mends["y"]
+
+
 def test_an_entry_is_checked_outside_a_pipeline_too() -> None:
     with pytest.raises(ValidationError, match="op and inputs are wanted"):
         PluginEntry(plugin="X")

@@ -19,6 +19,7 @@ FEWEST = 2000
 """So many of the best scores the plugin looks at on any GPU and in any release."""
 
 _FLOAT = int(TensorProto.FLOAT)
+_HALF = int(TensorProto.FLOAT16)
 _INT32 = int(TensorProto.INT32)
 _DEEP = np.float32(-32768)
 """What the plugin writes in place of a score that does not count."""
@@ -51,6 +52,7 @@ class Asked:
     active: bool
     agnostic: bool
     centred: bool
+    half: bool
 
     @property
     def pairs(self) -> int:
@@ -139,8 +141,7 @@ def read(scope: Scope, node: gs.Node) -> Asked:
     given = [t for t in node.inputs if t.name]
     if len(given) != len(node.inputs) or len(given) not in (2, 3):
         raise Unfit(f"it has {len(given)} inputs, and the plugin takes 2 or 3")
-    if any(scope.dtype(t) != _FLOAT for t in given):
-        raise Unfit("its inputs are not known to be float32; the plugin compares others in FP16")
+    half = in_half(scope, given)
     boxes, scores = (scope.shape(t) for t in given[:2])
     if scores is None or len(scores) not in (3, 4) or boxes is None or len(boxes) not in (3, 4):
         raise Unfit("the ranks of its boxes and scores are not known to be 3 or 4")
@@ -154,15 +155,42 @@ def read(scope: Scope, node: gs.Node) -> Asked:
         first = _first(scope, given[2])
         if scope.rank(given[2]) != 3 or first not in (1, boxes[0], scores[0]) or first is None:
             raise Unfit("its anchors are not known to be for one image or for all")
-    return _read(scope, node, given, lengths[0], classes, each == 1)
+    return _read(scope, node, given, (lengths[0], classes), each == 1, half)
 
 
 def _first(scope: Scope, tensor: gs.Tensor) -> int | str | None:
     return (scope.shape(tensor) or (None,))[0]
 
 
+def in_half(scope: Scope, given: list[gs.Tensor]) -> bool:
+    """Whether the inputs are float16; they are computed with as float32.
+
+    Raises:
+        Unfit: they are neither float32 nor float16.
+    """
+    types = {scope.dtype(t) for t in given}
+    if types not in ({_FLOAT}, {_HALF}):
+        raise Unfit("its inputs are not known to be float32, all of them, or float16")
+    return types == {_HALF}
+
+
+def widened(e: Emitter, tensor: gs.Tensor, half: bool) -> gs.Tensor:
+    """A tensor as float32."""
+    return e.cast(tensor, _FLOAT) if half else tensor
+
+
+def narrowed(e: Emitter, tensor: gs.Tensor, half: bool) -> gs.Tensor:
+    """A float32 tensor in the type of the inputs."""
+    return e.cast(tensor, _HALF) if half else tensor
+
+
 def _read(
-    scope: Scope, node: gs.Node, given: list[gs.Tensor], count: int, classes: int, shared: bool
+    scope: Scope,
+    node: gs.Node,
+    given: list[gs.Tensor],
+    sizes: tuple[int, int],
+    shared: bool,
+    half: bool,
 ) -> Asked:
     flags = {
         name: attribute(node, name, int, 0)
@@ -181,8 +209,7 @@ def _read(
         given[1],
         given[2] if len(given) == 3 else None,
         images_of(scope, node),
-        count,
-        classes,
+        *sizes,
         shared,
         _raw(threshold, active),
         overlap,
@@ -191,6 +218,7 @@ def _read(
         active,
         bool(flags["class_agnostic"]),
         bool(flags["box_coding"]),
+        half,
     )
 
 
@@ -229,22 +257,25 @@ class _Maker:
         whole = e.cast(classes, _FLOAT)
         return [
             e.cast(count, _INT32),
-            e("Where", e.unsqueeze(ok, [2]), boxes, self.zero),
-            e("Where", ok, found, self.zero),
+            narrowed(e, e("Where", e.unsqueeze(ok, [2]), boxes, self.zero), asked.half),
+            narrowed(e, e("Where", ok, found, self.zero), asked.half),
             e.cast(e("Where", ok, whole, self.zero), _INT32),
         ]
 
     def _best(self) -> tuple[gs.Tensor, gs.Tensor]:
         """The best scores of every image, in order, and where they are: (B, M)."""
         e, asked = self.e, self.asked
-        least = np.full(asked.classes, asked.least, np.float32)
+        # The plugin compares in the type of the scores.
+        bound = np.float32(np.float16(asked.least)) if asked.half else asked.least
+        least = np.full(asked.classes, bound, np.float32)
         if 0 <= asked.none < asked.classes:
             least[asked.none] = np.inf
-        limits: NDArray[np.float32] | np.float32 = asked.least
+        limits: NDArray[np.float32] | np.float32 = bound
         if np.isinf(least).any():
             limits = least.reshape([-1] + [1] * ((self.scope.rank(asked.scores) or 3) - 3))
-        low = e("Less", asked.scores, e.const(limits))
-        counted = e.reshape(e("Where", low, e.const(_DEEP), asked.scores), [0, asked.pairs])
+        wide = widened(e, asked.scores, asked.half)
+        low = e("Less", wide, e.const(limits))
+        counted = e.reshape(e("Where", low, e.const(_DEEP), wide), [0, asked.pairs])
         scores, index = e.many("TopK", 2, counted, e.ints([self.many]), axis=1)
         return scores, index
 
@@ -268,14 +299,15 @@ class _Maker:
         if kinds is not None:
             box = e("Div", index, e.ints([asked.classes]))
         place, size = (box, asked.count) if asked.shared else (index, asked.pairs)
-        flat = e.reshape(asked.boxes, [-1, 4])
+        flat = e.reshape(widened(e, asked.boxes, asked.half), [-1, 4])
         own = e("Gather", flat, self._in_batch(place, size), axis=0)
         first, second = (e.slice(own, [k], [k + 2], [2]) for k in (0, 2))
         if asked.anchors is not None:
             shared = self.scope.shape(asked.anchors)
             one = shared is not None and shared[0] == 1
             where = box if one else self._in_batch(box, asked.count)
-            anchor = e("Gather", e.reshape(asked.anchors, [-1, 4]), where, axis=0)
+            anchors = e.reshape(widened(e, asked.anchors, asked.half), [-1, 4])
+            anchor = e("Gather", anchors, where, axis=0)
             low, high = (e.slice(anchor, [k], [k + 2], [2]) for k in (0, 2))
             if not asked.centred:
                 ends = e("Min", first, second), e("Max", first, second)

@@ -12,13 +12,25 @@ from onnx import TensorProto
 from onnx_fix.contract import Port
 from onnx_fix.emit import Emitter
 from onnx_fix.scope import Scope, attribute, has_unresolved
-from onnx_fix_passes._best_boxes import WRITTEN, Unfit, image_starts, images_of, overlap, sides
+from onnx_fix_passes._best_boxes import (
+    WRITTEN,
+    Unfit,
+    image_starts,
+    images_of,
+    in_half,
+    narrowed,
+    overlap,
+    sides,
+    widened,
+)
 
 OP = "BatchedNMSDynamic_TRT"
 MMDEPLOY_OP = "TRTBatchedNMS"
 
 _FLOAT = int(TensorProto.FLOAT)
 _INT32 = int(TensorProto.INT32)
+_FEW_BITS = 10
+"""Up to so many bits of scores in float16 are looked at; any other number means all."""
 _MOST = 2**24
 """Numbers that float32 tells apart."""
 _SAID = ("background", "classes", "tries", "most", "least", "overlap")
@@ -60,6 +72,7 @@ class Asked:
     turned: bool
     joined: bool
     indexed: bool
+    half: bool
 
 
 def read(scope: Scope, node: gs.Node) -> Asked:
@@ -71,8 +84,13 @@ def read(scope: Scope, node: gs.Node) -> Asked:
     if has_unresolved(node, *node.attrs):
         raise Unfit("an attribute is a parameter of the enclosing function; inline it first")
     told, clips = _told(node), _NAMES[node.op][-1]
-    if len(node.inputs) != 2 or any(scope.dtype(t) != _FLOAT for t in node.inputs):
-        raise Unfit("its two inputs are not known to be float32; others are sorted in FP16")
+    if len(node.inputs) != 2:
+        raise Unfit(f"it has {len(node.inputs)} inputs, and the plugin takes 2")
+    half = in_half(scope, list(node.inputs))
+    if half and node.op == MMDEPLOY_OP:
+        raise Unfit("its inputs are float16, which the library does not take")
+    if half and 0 < (attribute(node, "scoreBits", int, 16) or 0) <= _FEW_BITS:
+        raise Unfit("its scores are float16, and scoreBits has them sorted by their first bits")
     # mmdeploy's library takes the attribute, and adds nothing to the sides of boxes either way.
     if node.op == OP and not attribute(node, "isNormalized", int, 1):
         raise Unfit("isNormalized is 0, with which the plugin counts areas in pixels")
@@ -111,6 +129,7 @@ def read(scope: Scope, node: gs.Node) -> Asked:
         turned=node.op == OP,
         joined=node.op == MMDEPLOY_OP,
         indexed=node.op == MMDEPLOY_OP and len(node.outputs) > 2,
+        half=half,
     )
 
 
@@ -164,10 +183,13 @@ class _Maker:
         scores = e("Where", ok, best, self.zero)
         rest = [e("Where", ok, found[n], self.dead) for n in ("kind", "index") if n in found]
         if asked.joined:
-            joined = e.concat([boxes, e.unsqueeze(scores, [2])], 2)
+            joined = narrowed(e, e.concat([boxes, e.unsqueeze(scores, [2])], 2), asked.half)
             return [joined, *(e.cast(t, _INT32) for t in rest)]
         number = e.reduce("ReduceSum", e.cast(ok, _FLOAT), [1], keepdims=True)
-        return [e.cast(number, _INT32), boxes, scores, *rest]
+        return [
+            e.cast(number, _INT32),
+            *(narrowed(e, t, asked.half) for t in (boxes, scores, *rest)),
+        ]
 
     def _numbers(self) -> gs.Tensor:
         """The numbers of the boxes, those of a class behind those of the one before."""
@@ -185,11 +207,12 @@ class _Maker:
         least = np.full(asked.classes, asked.least, np.float32)
         if 0 <= asked.none < asked.classes:
             least[asked.none] = np.inf
-        scores = e.reshape(asked.scores, [0, asked.count, asked.classes])
+        scores = e.reshape(widened(e, asked.scores, asked.half), [0, asked.count, asked.classes])
         counts = e("Greater", scores, e.const(least))
         counted = e.transpose(e("Where", counts, scores, self.dead), [0, 2, 1])
         if asked.tries == asked.count:
-            return e.unsqueeze(counted, [1]), e.transpose(asked.boxes, [0, 3, 2, 1])
+            wide = widened(e, asked.boxes, asked.half)
+            return e.unsqueeze(counted, [1]), e.transpose(wide, [0, 3, 2, 1])
         best, index = e.many("TopK", 2, counted, e.ints([asked.tries]), axis=2)
         self.index = index
         size, place = asked.count, index
@@ -200,7 +223,8 @@ class _Maker:
         starts = image_starts(e, asked.scores, asked.images, size)
         if starts is not None:
             place = e("Add", place, e.reshape(starts, [-1, 1, 1]))
-        boxes = e("Gather", e.reshape(asked.boxes, [-1, 4]), place, axis=0)
+        boxes = e.reshape(widened(e, asked.boxes, asked.half), [-1, 4])
+        boxes = e("Gather", boxes, place, axis=0)
         return e.unsqueeze(best, [1]), e.transpose(boxes, [0, 3, 1, 2])
 
     def _chosen(

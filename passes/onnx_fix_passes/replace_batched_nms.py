@@ -33,8 +33,8 @@ class ReplaceBatchedNms(Pass):
     What is not found is 0, and its class -1, as the plugin has it.
 
     Exact: rounding only. Left alone: boxes that are not normalized (isNormalized = 0), whose areas
-        the plugin counts in pixels. Boxes and scores must be float32, of known sizes but for the
-        batch. Needs float32: an engine must not compute it in FP16.
+        the plugin counts in pixels. The sizes of boxes and scores must be known, but for the batch;
+        float16 is computed with as float32. An engine must not compute it in FP16.
     Since: 0.1
     """
 

@@ -32,8 +32,9 @@ class ReplaceEfficientNms(Pass):
     Exact: rounding only, where an image has 2000 scores (boxes times classes) at most. The plugin
         looks at the best 5000 scores alone, 4096 in 8.0, and 2000 on GPUs with few registers; where
         there are more, the option says how many the ops look at. The order of equal scores is open
-        in the plugin; here the first box goes first. Boxes and scores must be float32, of known
-        sizes but for the batch. Needs float32: an engine must not compute it in FP16.
+        in the plugin; here the first box goes first. The sizes of boxes and scores must be known,
+        but for the batch; float16 is computed with as float32. An engine must not compute it in
+        FP16.
     Since: 0.1
     """
 

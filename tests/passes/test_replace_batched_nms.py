@@ -208,6 +208,25 @@ def test_scores_with_one_more_dimension() -> None:
         np.testing.assert_array_equal(have, wanted)
 
 
+@pytest.mark.parametrize("how", [{}, {"topK": 6, "keepTopK": 6}, {"keepTopK": 12}])
+def test_half_precision(how: dict[str, Any]) -> None:
+    feeds = {k: v.astype(np.float16) for k, v in drawn(3, 2, 9, 3).items()}
+    model = model_of(feeds, opset=15, **how)
+    for value in (*model.graph.input, *model.graph.output):
+        if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT:
+            value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    wide = [v.astype(np.float32) for v in feeds.values()]
+    want = batched_nms(*wide, **how)
+    fixed, _ = run_pass(ReplaceBatchedNms(), model, target="rtx-1.7")
+    for made in (with_bodies(model, plugin_bodies(17)), fixed):
+        for have, wanted in pairs(made, feeds, want):
+            assert have.dtype == (np.float16 if wanted.dtype == np.float32 else np.int32)
+            np.testing.assert_array_equal(have.astype(np.float32), wanted)
+    model.graph.node[0].attribute.append(onnx.helper.make_attribute("scoreBits", 8))
+    (why,) = skip_reasons(ReplaceBatchedNms(), model, target="rtx-1.7")
+    assert "scoreBits has them sorted by their first bits" in why
+
+
 def test_what_the_target_has_stays() -> None:
     model = model_of(drawn(1, 1, 4, 3))
     assert skip_reasons(ReplaceBatchedNms(), model, target="trt-10.3") == []
@@ -218,7 +237,7 @@ def test_what_the_target_has_stays() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "why"),
     [
-        ("float[", "float16[", "not known to be float32"),
+        ("float[", "double[", "not known to be float32"),
         ("isNormalized = 1", "isNormalized = 0", "counts areas in pixels"),
         ("float[B,4,1,4] b", "float[B,4,2,4] b", "not those of its attributes"),
         ("numClasses = 3", "numClasses = 4", "not those of its attributes"),

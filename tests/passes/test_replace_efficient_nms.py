@@ -291,6 +291,42 @@ def test_in_a_branch() -> None:
     np.testing.assert_array_equal(made, wanted)
 
 
+def in_half(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with float16 in place of float32."""
+    half = onnx.ModelProto()
+    half.CopyFrom(model)
+    for value in (*half.graph.input, *half.graph.output):
+        if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT:
+            value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    return half
+
+
+@pytest.mark.parametrize("how", [
+    {"score_threshold": 0.1, "iou_threshold": 0.4},
+    {"score_activation": 1, "score_threshold": 0.4, "max_output_boxes": 12},
+    {"box_coding": 1, "class_agnostic": 1, "score_threshold": 0.002, "max_output_boxes": 40},
+])  # fmt: skip
+@pytest.mark.parametrize("anchored", [False, True])
+def test_half_precision(how: dict[str, Any], anchored: bool) -> None:
+    feeds = drawn(3, 2, 9, 3)
+    if anchored:
+        feeds["a"] = np.random.default_rng(8).random((1, 9, 4)).astype(np.float32)
+    feeds = {k: v.astype(np.float16) for k, v in feeds.items()}
+    # The plugin compares with the threshold in float16, which is less than 0.1.
+    feeds["s"][:, 4] = np.float16(0.1)
+    bound = {**PLAIN, **how}["score_threshold"]
+    if not how.get("score_activation"):
+        bound = float(np.float16(bound))
+    wide = {k: v.astype(np.float32) for k, v in feeds.items()}
+    want = efficient_nms(**_named(wide), **{**how, "score_threshold": bound})
+    model = in_half(model_of(feeds, opset=15, **how))
+    fixed, _ = run_pass(ReplaceEfficientNms(), model, target="rtx-1.7")
+    for made in (with_bodies(model, plugin_bodies(17)), fixed):
+        for have, wanted in pairs(made, feeds, want):
+            assert have.dtype == (np.float16 if wanted.dtype == np.float32 else np.int32)
+            np.testing.assert_allclose(have.astype(float), wanted, rtol=2e-3, atol=2e-3)
+
+
 # -- more scores than the plugin is sure to look at -----------------------------------------------
 
 
@@ -349,7 +385,7 @@ def test_what_the_target_has_stays() -> None:
     ("old", "new", "why"),
     [
         ("float[B,4,4] b", "float[B,4,4] b, float[B,4,4] a, float[1] z", "it has 4 inputs"),
-        ("float[", "float16[", "not known to be float32"),
+        ("float[", "double[", "not known to be float32"),
         ("float[B,4,4] b", "float[B,4,3,4] b", "nor one for every class"),
         ("[B,4,", "[B,N,", "numbers of its boxes and classes are not known"),
         ("float[B,4,2] s", "float[B,4,C] s", "numbers of its boxes and classes are not known"),

@@ -60,7 +60,7 @@ def _of_node(mending: Mending, scope: Scope, node: gs.Node, finding: Finding) ->
         code=code,
         severity=severity,
         why=finding.why,
-        mend=_mend(code, severity, mended) + _by_table(node, finding),
+        mend=_mend(code, severity, mended) + ("" if mended.by else _by_table(node, finding)),
         scope=finding.scope,
         node=finding.node,
         op=f"{node.domain}::{node.op}" if node.domain else node.op,
@@ -83,13 +83,13 @@ def _mend(code: Code, severity: Severity, mended: Mended) -> str:
 
 
 def _by_table(node: gs.Node, finding: Finding) -> str:
-    """What the table of plugins that ships with onnx-fix has for an op that nobody knows."""
-    if finding.kind != "unknown_plugin":
+    """What the table of plugins that ships with onnx-fix has for an op that nobody takes."""
+    if finding.kind not in _NOT_FOUND:
         return ""
     from onnx_fix.plugin_table import shipped
 
     key = (node.domain or "", node.op)
-    known = [e for e in shipped() if key in e.keys]
+    known = [e for e in shipped() if key in e.keys and not e.is_standard]
     if not known:
         return ""
     if known[0].by:

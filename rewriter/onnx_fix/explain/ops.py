@@ -178,13 +178,20 @@ def _side(has: object) -> str:
 
 
 def _plugin(name: str, release: Release | None) -> tuple[str, ...]:
-    if release is not None:
-        versions = stock_plugins(release).get(name)
-        return () if versions is None else (f"version {', '.join(versions)}",)
-    return tuple(
-        f"{releases_in_words(span)} (version {', '.join(span['versions'])})"
-        for span in read("plugins")["stock_plugins"].get(name, ())
-    )
+    plugins = read("plugins")
+    spans = plugins["stock_plugins"].get(name, ())
+    if release is None:
+        return tuple(
+            f"{releases_in_words(span)} (version {', '.join(span['versions'])})" for span in spans
+        )
+    versions = stock_plugins(release).get(name)
+    if versions is not None:
+        return (f"version {', '.join(versions)}",)
+    if not spans:
+        return ()
+    others = ", ".join(releases_in_words(span) for span in spans)
+    instead = plugins["instead"].get(name)
+    return (f"none; releases with one: {others}" + (f"; {instead}" if instead else ""),)
 
 
 def _spans(

@@ -297,7 +297,16 @@ def _data() -> tuple[dict[str, Any], ...]:
 
 
 def _entry(data: dict[str, Any]) -> PluginEntry:
-    """An entry of the file, which writes long bodies as lists of lines."""
+    """An entry of the file, which writes long bodies as lists of lines.
+
+    ``body_of`` takes the body of another entry.
+    """
+    if "body_of" in data:
+        wanted = data["body_of"]
+        others = (entry for file in _data() for entry in file["entries"])
+        other = next(entry for entry in others if entry["name"] == wanted)
+        data = {**{k: v for k, v in data.items() if k != "body_of"}, "body": other["body"]}
+        data["opset"] = other["opset"]
     text = {k: "\n".join(data[k]) for k in ("body", "before") if isinstance(data.get(k), list)}
     return PluginEntry.model_validate({**data, **text})
 
