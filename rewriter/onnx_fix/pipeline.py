@@ -150,21 +150,31 @@ class Pipeline(_Strict):
         return str(yaml.safe_dump(ordered, sort_keys=False, width=100))
 
 
+def with_options(
+    passes: tuple[PassEntry, ...],
+    names: Sequence[str],
+    options: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+) -> tuple[PassEntry, ...]:
+    """The passes with options for some of them, made from those that they have; passes that are
+    missing are put first."""
+    have = {e.name for e in passes}
+    return tuple(
+        e.model_copy(update={"options": {**e.options, **options(e.options)}})
+        if e.name in names
+        else e
+        for e in (*(PassEntry(name=name) for name in names if name not in have), *passes)
+    )
+
+
 WRITING = ("raise-opset", "lower-opset")
 """The passes that take the operator set of a pipeline."""
 
 
 def with_opset(passes: tuple[PassEntry, ...], opset: int | None) -> tuple[PassEntry, ...]:
-    """The passes with an operator set asked for: those that write it get it, and are put first
-    where they are missing."""
+    """The passes with an operator set asked for, where one does not say another itself."""
     if opset is None:
         return passes
-    have = {e.name for e in passes}
-    passes = (*(PassEntry(name=name) for name in WRITING if name not in have), *passes)
-    return tuple(
-        e.model_copy(update={"options": {"opset": opset, **e.options}}) if e.name in WRITING else e
-        for e in passes
-    )
+    return with_options(passes, WRITING, lambda known: {"opset": opset, **known})
 
 
 MAPPING = "map-to-plugins"
@@ -177,124 +187,6 @@ def with_plugins(
     """The passes with the ops of a table mapped, which comes first."""
     table = [item.model_dump(by_alias=True, exclude_unset=True) for item in plugins]
     return (PassEntry(name=MAPPING, options={"table": table}), *passes) if table else passes
-
-
-BOUNDING = ("bound-non-zero", "replace-nms")
-"""The passes that take the largest counts."""
-
-
-def with_max_count(
-    passes: tuple[PassEntry, ...], max_count: Mapping[str, int]
-) -> tuple[PassEntry, ...]:
-    """The passes with NonZero and NonMaxSuppression nodes bounded; the passes that do it are put
-    first where they are missing."""
-    if not max_count:
-        return passes
-    have = {e.name for e in passes}
-    passes = (*(PassEntry(name=name) for name in BOUNDING if name not in have), *passes)
-
-    def bounded(entry: PassEntry) -> PassEntry:
-        known = entry.options.get("max_count") or {}
-        options = {**entry.options, "max_count": {**known, **max_count}}
-        return entry.model_copy(update={"options": options})
-
-    return tuple(bounded(e) if e.name in BOUNDING else e for e in passes)
-
-
-FREEZING = "freeze-inputs"
-"""The pass that takes the values of inputs."""
-
-
-def with_freeze(
-    passes: tuple[PassEntry, ...], freeze: Mapping[str, object]
-) -> tuple[PassEntry, ...]:
-    """The passes with inputs made constants; the pass that does it is put first where it is
-    missing."""
-    if not freeze:
-        return passes
-    if all(e.name != FREEZING for e in passes):
-        passes = (PassEntry(name=FREEZING), *passes)
-
-    def freezing(entry: PassEntry) -> PassEntry:
-        known = entry.options.get("freeze") or {}
-        options = {**entry.options, "freeze": {**known, **freeze}}
-        return entry.model_copy(update={"options": options})
-
-    return tuple(freezing(e) if e.name == FREEZING else e for e in passes)
-
-
-WIDENING = "widen-types"
-"""The pass that changes the types of network inputs and outputs."""
-
-
-def with_retype_io(passes: tuple[PassEntry, ...]) -> tuple[PassEntry, ...]:
-    """The passes with inputs and outputs retyped; the pass that does it is put first where it is
-    missing."""
-    if all(e.name != WIDENING for e in passes):
-        passes = (PassEntry(name=WIDENING), *passes)
-    return tuple(
-        e.model_copy(update={"options": {**e.options, "retype_io": True}})
-        if e.name == WIDENING
-        else e
-        for e in passes
-    )
-
-
-UNFREEZING = "unfreeze-shapes"
-"""The pass that makes dims of inputs dynamic."""
-
-
-def with_dynamic(
-    passes: tuple[PassEntry, ...],
-    dynamic: Mapping[str, str],
-    also: Sequence[str | Path],
-    assume: Mapping[str, str | int],
-) -> tuple[PassEntry, ...]:
-    """The passes with dims made dynamic; the pass that does it is put first where it is missing."""
-    if not (dynamic or also or assume):
-        return passes
-    if all(e.name != UNFREEZING for e in passes):
-        passes = (PassEntry(name=UNFREEZING), *passes)
-
-    def unfreezing(entry: PassEntry) -> PassEntry:
-        known = entry.options
-        options = {
-            **known,
-            "dynamic": {**(known.get("dynamic") or {}), **dynamic},
-            "also": [*(known.get("also") or ()), *(str(path) for path in also)],
-            "assume": {**(known.get("assume") or {}), **assume},
-        }
-        return entry.model_copy(update={"options": options})
-
-    return tuple(unfreezing(e) if e.name == UNFREEZING else e for e in passes)
-
-
-def with_unfreeze(passes: tuple[PassEntry, ...]) -> tuple[PassEntry, ...]:
-    """The passes with the dims freed that the model declares; the pass that does it is put first
-    where it is missing."""
-    if all(e.name != UNFREEZING for e in passes):
-        passes = (PassEntry(name=UNFREEZING), *passes)
-    return tuple(
-        e.model_copy(update={"options": {**e.options, "declared": True}})
-        if e.name == UNFREEZING
-        else e
-        for e in passes
-    )
-
-
-def parse_counts(texts: Sequence[str]) -> dict[str, int]:
-    """``NAME=K`` as a mapping; names may hold equal signs themselves.
-
-    Raises:
-        UsageError: it is not of this form, or K is no positive number.
-    """
-    found: dict[str, int] = {}
-    for text in texts:
-        name, _, number = text.rpartition("=")
-        if not name or not number.isdecimal() or int(number) < 1:
-            raise UsageError(f"'{text}': NAME=K is wanted, with K a positive number")
-        found[name] = int(number)
-    return found
 
 
 def configure(cls: type[BasePass], options: Mapping[str, object]) -> BasePass:

@@ -15,7 +15,8 @@ import onnx
 from onnx import ModelProto
 
 from onnx_fix import __version__
-from onnx_fix.api import FixResult, Progress
+from onnx_fix.api import FixResult
+from onnx_fix.comparing import Progress
 from onnx_fix.errors import InternalError, UsageError, VerificationError
 from onnx_fix.job import check_weights
 from onnx_fix.load import check_loaded, load_proto, opset_of, stored_tensors
