@@ -19,7 +19,7 @@ from onnx_fix.job import job_of
 from onnx_fix.load import opset_of
 from onnx_fix.lower.table import LOWEST
 from onnx_fix.model import Model
-from onnx_fix.pipeline import PassEntry, Pipeline, read_pipeline
+from onnx_fix.pipeline import PassEntry, Pipeline, named_target, read_pipeline
 from onnx_fix.pipeline_options import (
     UNFREEZING,
     with_dynamic,
@@ -147,8 +147,7 @@ def fix(
     if isinstance(settings, str | Path):
         folder = Path(settings).parent
         settings = read_pipeline(Path(settings))
-    named = settings.target if target is None and settings is not None else target
-    chosen, note = choose_target(named)
+    chosen, note = choose_target(named_target(target, settings))
     if opset is not None and opset < LOWEST:
         raise UsageError(f"opset {opset}: the lowest operator set that is written is {LOWEST}")
     if settings is None:

@@ -22,6 +22,7 @@ from onnx_fix.plugin_table import AttributeRule, InputRule, PluginEntry
 from onnx_fix.profiles.asked import Asked
 from onnx_fix.profiles.written import BOUNDS, DimRange, asked_in, misread_number
 from onnx_fix.scope import node_label
+from onnx_fix.target import Target
 
 
 class _Strict(BaseModel):
@@ -211,6 +212,11 @@ def configure(cls: type[BasePass], options: Mapping[str, object]) -> BasePass:
             f"option {option} of {cls.name}: {first['msg']}, not {first['input']!r}",
             str(first["loc"][0]),
         ) from error
+
+
+def named_target(target: str | Target | None, pipeline: Pipeline | None) -> str | Target | None:
+    """The target that is named, else that of the pipeline."""
+    return pipeline.target if target is None and pipeline is not None else target
 
 
 def read_pipeline(path: Path) -> Pipeline:

@@ -15,6 +15,7 @@ import onnx_graphsurgeon as gs
 from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, TensorProto
 
 from onnx_fix.errors import ModelError
+from onnx_fix.functions import label_of
 from onnx_fix.weights import stored_constant
 
 _SCALARS = {
@@ -114,7 +115,7 @@ class Reader:
 
     def _nodes(self, protos: Iterable[NodeProto], scope: RawScope) -> None:
         for proto in protos:
-            label = proto.name or next((o for o in proto.output if o), proto.op_type)
+            label = label_of(proto)
             where = f"{proto.op_type} '{label}'"
             inputs = [
                 self._lookup(name, scope, where) if name else gs.Variable.empty()
