@@ -12,6 +12,7 @@ from pydantic import Field
 
 from onnx_fix.contract import Exactness, Padded, Rewrite, Skip
 from onnx_fix.emit import Emitter
+from onnx_fix.op_names import REARRANGING
 from onnx_fix.scope import Scope, attribute, is_standard
 from onnx_fix.signs import Signs
 from onnx_fix_passes import _nms_rounds as boxes
@@ -20,7 +21,7 @@ from onnx_fix_passes._compaction import Compact, Padding, compact, form, within
 from onnx_fix_passes._non_zero_points import points
 from onnx_fix_passes._padded_rows import Flow
 from onnx_fix_passes._row_sizes import Source
-from onnx_fix_passes._uniform import REARRANGING, uniform_value
+from onnx_fix_passes._uniform import uniform_value
 
 _NAMED = ("keys", "compare")
 _OPS = ("NonZero", "NonMaxSuppression")

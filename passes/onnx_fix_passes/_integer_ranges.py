@@ -11,8 +11,8 @@ import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from onnx_fix.op_names import REARRANGING
 from onnx_fix.scope import Scope, attribute, is_standard
-from onnx_fix_passes._uniform import REARRANGING
 
 MOVES = REARRANGING | {"MaxPool"}
 """Ops whose first input is of the type of the outputs, which hold elements of it alone."""

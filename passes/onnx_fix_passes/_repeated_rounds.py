@@ -10,7 +10,7 @@ import onnx
 import onnx_graphsurgeon as gs
 from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto
 
-from onnx_fix.functions import every_node
+from onnx_fix.functions import every_node, label_of
 from onnx_fix.lower.rules.bodies import reads, type_proto
 from onnx_fix.scope import STANDARD_DOMAINS, Scope, TypeInfo
 from onnx_fix.shape_values import ShapeValues
@@ -298,7 +298,7 @@ def write(
 ) -> None:
     """Change a Loop in place; what it reads anew goes to ``outside``."""
     body = next(a.g for a in proto.attribute if a.name == "body")
-    label = proto.name or next((name for name in proto.output if name), proto.op_type)
+    label = label_of(proto)
     origin = NodeProto(metadata_props=proto.metadata_props)
     outside.begin(origin, label)
     steps = Steps(inside, body, names, pass_name)

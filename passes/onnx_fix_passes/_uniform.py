@@ -7,29 +7,11 @@ import onnx_graphsurgeon as gs
 from onnx.helper import tensor_dtype_to_np_dtype
 
 from onnx_fix.emit import Emitter
+from onnx_fix.op_names import REARRANGING
 from onnx_fix.scope import Scope, attribute, has_unresolved, is_standard
 
 _DEPTH = 32
 """How many nodes are followed upwards; exporters write chains of at most a handful."""
-
-REARRANGING = frozenset(
-    {
-        "Expand",
-        "Flatten",
-        "Gather",
-        "GatherElements",
-        "GatherND",
-        "Identity",
-        "Reshape",
-        "Slice",
-        "Split",
-        "Squeeze",
-        "Tile",
-        "Transpose",
-        "Unsqueeze",
-    }
-)
-"""Ops whose outputs hold nothing but elements of their first input."""
 
 _ELEMENTWISE = frozenset({"Cast", "Identity", "Neg", "Not"})
 _ARITHMETIC = frozenset({"Add", "Mul", "Sub"})

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import onnx
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from onnx import ModelProto
 
 from onnx_fix import registry
-from onnx_fix.asked_passes import (
+from onnx_fix.comparing import Comparison, Progress, guilty, observer
+from onnx_fix.engine import MOST_ROUNDS
+from onnx_fix.errors import UsageError, VerificationError
+from onnx_fix.job import job_of
+from onnx_fix.load import opset_of
+from onnx_fix.lower.table import LOWEST
+from onnx_fix.model import Model
+from onnx_fix.pipeline import PassEntry, Pipeline, named_target, read_pipeline
+from onnx_fix.pipeline_options import (
     UNFREEZING,
     with_dynamic,
     with_freeze,
@@ -23,19 +29,9 @@ from onnx_fix.asked_passes import (
     with_static,
     with_unfreeze,
 )
-from onnx_fix.bisect import first_bad
-from onnx_fix.contract import Change, Exactness, PassResult
-from onnx_fix.engine import MOST_ROUNDS
-from onnx_fix.errors import InternalError, UsageError, VerificationError
-from onnx_fix.job import Job, Observer, job_of
-from onnx_fix.load import opset_of
-from onnx_fix.lower.table import LOWEST
-from onnx_fix.model import Model
-from onnx_fix.pipeline import PassEntry, Pipeline, VerifySettings, read_pipeline
 from onnx_fix.plugin_bodies import plugin_bodies, reference_functions
-from onnx_fix.profiles import Asked, Ranges, Shapes, asked_of, symbol_ranges, value_ranges
-from onnx_fix.report import Report, blockers, describe, source_name, summarise
-from onnx_fix.repro import write_repro
+from onnx_fix.profiles import Asked, Ranges, asked_of, symbol_ranges, value_ranges
+from onnx_fix.report import Report, blockers, source_name
 from onnx_fix.save import external_files
 from onnx_fix.scope import node_label
 from onnx_fix.target import Target, choose_target
@@ -43,9 +39,6 @@ from onnx_fix.unfreeze.trials import other_sizes, with_held
 
 if TYPE_CHECKING:
     from onnx_fix.check.finding import CheckFinding
-    from onnx_fix.verify import Verification
-
-Progress = Callable[[str], None]
 
 
 def _silent(_message: str) -> None:
@@ -82,32 +75,6 @@ def planner_pipeline(target: Target, *, plugins: bool = True, opset: int | None 
         for cls in registry.default_order()
     ]
     return Pipeline(target=target.name, passes=tuple(entries), opset=opset)
-
-
-def _observer(each: str, compare: _Comparison) -> Observer | None:
-    """What is checked after every pass that changed something."""
-    done: list[Change] = []
-
-    def check(model: Model, result: PassResult) -> None:
-        if not result.changes:
-            return
-        proto = model.to_proto()
-        try:
-            onnx.checker.check_model(proto)
-        except onnx.checker.ValidationError as error:
-            raise InternalError(
-                f"after pass {result.pass_name} the model is invalid: {error}"
-            ) from error
-        done.extend(result.changes)
-        if each == "numbers":
-            verification = compare(proto, done)
-            if verification.status == "differs":
-                raise VerificationError(
-                    f"after pass {result.pass_name} (round {result.round}) the model computes "
-                    f"something else, so nothing is written; {summarise(verification)}"
-                )
-
-    return None if each == "off" else check
 
 
 def fix(
@@ -184,8 +151,7 @@ def fix(
     if isinstance(settings, str | Path):
         folder = Path(settings).parent
         settings = read_pipeline(Path(settings))
-    named = settings.target if target is None and settings is not None else target
-    chosen, note = choose_target(named)
+    chosen, note = choose_target(named_target(target, settings))
     if opset is not None and opset < LOWEST:
         raise UsageError(f"opset {opset}: the lowest operator set that is written is {LOWEST}")
     if settings is None:
@@ -204,8 +170,7 @@ def fix(
     progress("looking at the model")
     fixed = job.model()
     _check_names(fixed, max_count or {})
-    frozen = job.frozen()
-    static_dims = job.fixed_dims()
+    frozen, static_dims = job.frozen(), job.fixed_dims()
     before = blockers(fixed)
     whole = _of_the_model(fixed, path)
     progress("rewriting")
@@ -219,8 +184,8 @@ def fix(
         # At others, size 1 among them, the original does not run.
         checks = checks.model_copy(update={"sizes": min(checks.sizes, 2)})
     held |= static_dims
-    compare = _Comparison(job, path, checks, inputs, ranges, values, reference, frozen, held)
-    results = job.rewrite(fixed, after_each=_observer(checks.each, compare))
+    compare = Comparison(job, path, checks, inputs, ranges, values, reference, frozen, held)
+    results = job.rewrite(fixed, after_each=observer(checks.each, compare))
     report = Report(source_name(model), chosen, note, results, before)
     if unfreeze:
         from onnx_fix.unfreeze.job import check_freed
@@ -240,7 +205,7 @@ def fix(
         progress("comparing with the original")
         report.verification = compare(after, report.changes)
         if report.verification.status == "differs":
-            raise VerificationError(_guilty(job, report, compare, repro, progress))
+            raise VerificationError(guilty(job, report, compare, repro, progress))
         if job.made_dynamic(report.changes):
             progress("running at other sizes")
             still = job.sizes_that_run(Model(after, job.base_dir, chosen))
@@ -277,106 +242,6 @@ def _used(settings: Pipeline, report: Report) -> Pipeline:
     used = {c.pass_name for c in report.changes}
     entries = tuple(e for e in settings.passes if e.name in used)
     return settings.model_copy(update={"passes": entries, "target": report.target.name})
-
-
-ROUNDING_SLACK = 10.0
-"""Factor on the default tolerances where a change declares that it rounds otherwise.
-
-The defaults allow for one reordered sum. What a deep network does to a difference of some units
-roundoff early on is another factor: 4e-5 of probabilities was seen where a LayerNorm's sum was
-split in two, which is rounding and nothing else.
-"""
-
-
-def rounds_otherwise(changes: Sequence[Change]) -> bool:
-    """Whether a change declares that it changes rounding."""
-    return any(c.exactness is Exactness.ROUNDING for c in changes)
-
-
-@dataclass(frozen=True)
-class _Comparison:
-    """Compares a rewritten model with the original of its job."""
-
-    job: Job
-    path: Path | None
-    settings: VerifySettings
-    inputs: str | Path | None
-    dims: Sequence[Mapping[str, tuple[int, int, int]]]
-    values: Sequence[Mapping[str, Shapes]]
-    reference: ModelProto | str | Path | None
-    frozen: Mapping[str, NDArray[np.generic]]
-    held: Mapping[str, int]
-
-    def __call__(self, after: ModelProto, changes: Sequence[Change] = ()) -> Verification:
-        proto = self.path if self.path is not None else self.job.proto
-        others = self.job.other_exports()
-        # Elsewhere the original does not run, or broadcasts where it should not.
-        mine = replace(self, dims=with_held(self.dims, self.held))
-        found = mine._with(proto, self.job.base_dir, after, changes)
-        for path in others:
-            alone = replace(self, dims=(), values=(), held={})
-            cases = alone._with(path, path.parent, after, changes).cases
-            named = [replace(case, label=f"{path.name}: {case.label}") for case in cases]
-            found = replace(found, cases=(*found.cases, *named))
-        return found
-
-    def _with(
-        self,
-        before: ModelProto | Path,
-        before_dir: Path | None,
-        after: ModelProto,
-        changes: Sequence[Change],
-    ) -> Verification:
-        from onnx_fix.verify import verify
-
-        return verify(
-            before,
-            after,
-            before_dir=before_dir,
-            after_dir=self.job.base_dir,
-            dims=self.dims or None,
-            values=self.values,
-            inputs_dir=None if self.inputs is None else Path(self.inputs),
-            seed=self.settings.seed,
-            rtol=self.settings.rtol,
-            atol=self.settings.atol,
-            slack=ROUNDING_SLACK if rounds_otherwise(changes) else 1.0,
-            plugin_bodies=plugin_bodies(opset_of(self.job.proto.opset_import), self.job.steps),
-            sizes=self.settings.sizes,
-            padded=[p for change in changes for p in change.padded],
-            frozen=self.frozen,
-            retyped=[r for change in changes for r in change.retyped],
-            reference=self.reference,
-        )
-
-
-def _guilty(
-    job: Job, report: Report, compare: _Comparison, repro: str | Path | None, progress: Progress
-) -> str:
-    """Name the change that made the numbers differ, and leave a reproducer where asked."""
-    changes = report.changes
-
-    def differs(count: int) -> bool:
-        progress(f"looking for the guilty change ({count} of {len(changes)})")
-        return compare(job.up_to(count).to_proto(), changes[:count]).status == "differs"
-
-    change = changes[first_bad(len(changes), differs) - 1]
-    verification = report.verification
-    worst = "" if verification is None else summarise(verification)
-    message = (
-        f"the rewritten model computes something else, so nothing is written; {worst}\n"
-        f"the first guilty change is number {change.number} of {len(changes)}: {describe(change)}\n"
-        f'leave it out with `except: {{nodes: ["{change.old[0]}"]}}` under {change.pass_name} in a '
-        "pipeline file (see onnx-fix init) and please report it; where it is rounding that you can "
-        "live with, set `verify: {rtol: ..., atol: ...}` there"
-    )
-    if repro is not None:
-        folder = Path(repro)
-        before = job.up_to(change.number - 1)
-        step = next(s for s in job.steps if s.pass_.name == change.pass_name)
-        write_repro(folder, before, step.pass_, change, message)
-        message += f"\na reproducer is in {folder}: run `onnx-fix` as its README.txt says"
-    return message
 
 
 @dataclass(frozen=True)

@@ -233,7 +233,7 @@ def fix_command(
     with errors():
         from onnx_fix.api import fix
         from onnx_fix.freezing import parse_freezes
-        from onnx_fix.pipeline import parse_counts
+        from onnx_fix.pipeline_options import parse_counts
         from onnx_fix.render import render_report
         from onnx_fix.save import check_output
         from onnx_fix.static_dims import parse_static
@@ -316,7 +316,7 @@ def plan_command(
     with errors():
         from onnx_fix.api import plan
         from onnx_fix.freezing import parse_freezes
-        from onnx_fix.pipeline import parse_counts
+        from onnx_fix.pipeline_options import parse_counts
         from onnx_fix.render import render_report
         from onnx_fix.static_dims import parse_static
         from onnx_fix.unfreeze.request import parse_assume, parse_dynamic

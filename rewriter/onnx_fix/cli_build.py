@@ -23,6 +23,7 @@ from onnx_fix.cli_options import (
     force_option,
     inputs_option,
     profile_option,
+    read_config,
     target_option,
     verbose_option,
 )
@@ -151,17 +152,15 @@ class EngineJob:
         from onnx_fix.building import choose_builder
         from onnx_fix.building.run import check_engine_path
         from onnx_fix.load import load_proto
-        from onnx_fix.pipeline import read_pipeline
+        from onnx_fix.pipeline import named_target
         from onnx_fix.profiles import parse_profiles
         from onnx_fix.profiles.collect import collect
 
         if engine.resolve() == output.resolve():
             raise UsageError(f"{engine} is to be both the model and the engine; choose another")
         check_engine_path(engine, model if model.exists() else None, force=force)
-        pipeline = None if config is None else read_pipeline(config)
-        if target is None and pipeline is not None:
-            target = pipeline.target
-        _, chosen = choose_builder(target)
+        pipeline = read_config(config)
+        _, chosen = choose_builder(named_target(target, pipeline))
         asked = parse_profiles(profiles)
         if not changes_inputs and pipeline is None:
             # The fixed model has the inputs of the original, so that faults show at once.
@@ -290,7 +289,6 @@ def register(app: typer.Typer) -> None:
         with errors():
             from onnx_fix.building.run import check_engine_path
             from onnx_fix.load import load_proto
-            from onnx_fix.pipeline import read_pipeline
             from onnx_fix.profiles.collect import collect
             from onnx_fix.save import check_output
 
@@ -313,7 +311,7 @@ def register(app: typer.Typer) -> None:
             if report is not None:
                 check_output(report, source, force=True)
             proto = load_proto(model)
-            pipeline = None if config is None else read_pipeline(config)
+            pipeline = read_config(config)
             result = build_and_print(
                 model,
                 output,

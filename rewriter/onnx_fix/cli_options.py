@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from onnx_fix.errors import UsageError
+
+if TYPE_CHECKING:
+    from onnx_fix.pipeline import Pipeline
 
 
 def target_option(text: str) -> Any:
@@ -65,6 +68,17 @@ PrecisionName = Annotated[
 ReplaceOutput = Annotated[bool, force_option("Replace the output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only what is wrong.")]
 OutputFormat = Annotated[str, typer.Option("--format", help="human or json.")]
+
+
+def read_config(config: Path | None) -> Pipeline | None:
+    """The pipeline file of ``--config``, where one is named.
+
+    Raises:
+        PipelineError: it is no pipeline file.
+    """
+    from onnx_fix.pipeline import read_pipeline
+
+    return None if config is None else read_pipeline(config)
 
 
 def check_format(output_format: str) -> None:

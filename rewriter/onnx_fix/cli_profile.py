@@ -8,7 +8,14 @@ from typing import Annotated
 import typer
 
 from onnx_fix.cli_errors import errors
-from onnx_fix.cli_options import Quiet, RangesConfig, Release, inputs_option, profile_option
+from onnx_fix.cli_options import (
+    Quiet,
+    RangesConfig,
+    Release,
+    inputs_option,
+    profile_option,
+    read_config,
+)
 from onnx_fix.cli_output import progress
 
 EXIT_CODES = (
@@ -61,16 +68,15 @@ def register(app: typer.Typer) -> None:
             from rich.console import Console
 
             from onnx_fix.load import load_proto
-            from onnx_fix.pipeline import read_pipeline
+            from onnx_fix.pipeline import named_target
             from onnx_fix.profiles.check import check_profile
             from onnx_fix.profiles.collect import collect, profiles_yaml
             from onnx_fix.render_profile import render_profile
             from onnx_fix.target import choose_target
 
             proto = load_proto(model)
-            pipeline = read_pipeline(config) if config is not None else None
-            named = pipeline.target if target is None and pipeline is not None else target
-            chosen, note = choose_target(named)
+            pipeline = read_config(config)
+            chosen, note = choose_target(named_target(target, pipeline))
             collected = collect(proto, profile or (), pipeline, inputs)
             console = Console(highlight=False, soft_wrap=True, stderr=as_yaml)
             if not quiet:

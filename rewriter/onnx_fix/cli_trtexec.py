@@ -17,6 +17,7 @@ from onnx_fix.cli_options import (
     check_format,
     inputs_option,
     profile_option,
+    read_config,
     target_option,
 )
 from onnx_fix.errors import UsageError
@@ -119,7 +120,7 @@ def register(app: typer.Typer) -> None:
         """
         with errors():
             from onnx_fix.load import load_proto
-            from onnx_fix.pipeline import read_pipeline
+            from onnx_fix.pipeline import named_target
             from onnx_fix.target import choose_target
             from onnx_fix.trtexec import Options, command
             from onnx_fix.trtexec.command import PRECISIONS
@@ -131,9 +132,8 @@ def register(app: typer.Typer) -> None:
                 raise UsageError("--run streams a log, which --format json has no place for")
             _only_with_run(run, trtexec, log)
             proto = load_proto(model)
-            pipeline = read_pipeline(config) if config is not None else None
-            named = pipeline.target if target is None and pipeline is not None else target
-            chosen, note = choose_target(named)
+            pipeline = read_config(config)
+            chosen, note = choose_target(named_target(target, pipeline))
             if note:
                 typer.echo(f"note: {note}", err=True)
             libraries = tuple(plugin_library or ())

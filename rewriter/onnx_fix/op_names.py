@@ -44,3 +44,22 @@ REDUCTIONS = (
     "ReduceSumSquare",
 )
 """Ops that reduce along ``axes``."""
+
+REARRANGING = frozenset(
+    {
+        "Expand",
+        "Flatten",
+        "Gather",
+        "GatherElements",
+        "GatherND",
+        "Identity",
+        "Reshape",
+        "Slice",
+        "Split",
+        "Squeeze",
+        "Tile",
+        "Transpose",
+        "Unsqueeze",
+    }
+)
+"""Ops whose outputs hold nothing but elements of their first input."""

@@ -22,6 +22,7 @@ from onnx_fix.plugin_table import AttributeRule, InputRule, PluginEntry
 from onnx_fix.profiles.asked import Asked
 from onnx_fix.profiles.written import BOUNDS, DimRange, asked_in, misread_number
 from onnx_fix.scope import node_label
+from onnx_fix.target import Target
 
 
 class _Strict(BaseModel):
@@ -150,21 +151,31 @@ class Pipeline(_Strict):
         return str(yaml.safe_dump(ordered, sort_keys=False, width=100))
 
 
+def with_options(
+    passes: tuple[PassEntry, ...],
+    names: Sequence[str],
+    options: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+) -> tuple[PassEntry, ...]:
+    """The passes with options for some of them, made from those that they have; passes that are
+    missing are put first."""
+    have = {e.name for e in passes}
+    return tuple(
+        e.model_copy(update={"options": {**e.options, **options(e.options)}})
+        if e.name in names
+        else e
+        for e in (*(PassEntry(name=name) for name in names if name not in have), *passes)
+    )
+
+
 WRITING = ("raise-opset", "lower-opset")
 """The passes that take the operator set of a pipeline."""
 
 
 def with_opset(passes: tuple[PassEntry, ...], opset: int | None) -> tuple[PassEntry, ...]:
-    """The passes with an operator set asked for: those that write it get it, and are put first
-    where they are missing."""
+    """The passes with an operator set asked for, where one does not say another itself."""
     if opset is None:
         return passes
-    have = {e.name for e in passes}
-    passes = (*(PassEntry(name=name) for name in WRITING if name not in have), *passes)
-    return tuple(
-        e.model_copy(update={"options": {"opset": opset, **e.options}}) if e.name in WRITING else e
-        for e in passes
-    )
+    return with_options(passes, WRITING, lambda known: {"opset": opset, **known})
 
 
 MAPPING = "map-to-plugins"
@@ -177,21 +188,6 @@ def with_plugins(
     """The passes with the ops of a table mapped, which comes first."""
     table = [item.model_dump(by_alias=True, exclude_unset=True) for item in plugins]
     return (PassEntry(name=MAPPING, options={"table": table}), *passes) if table else passes
-
-
-def parse_counts(texts: Sequence[str]) -> dict[str, int]:
-    """``NAME=K`` as a mapping; names may hold equal signs themselves.
-
-    Raises:
-        UsageError: it is not of this form, or K is no positive number.
-    """
-    found: dict[str, int] = {}
-    for text in texts:
-        name, _, number = text.rpartition("=")
-        if not name or not number.isdecimal() or int(number) < 1:
-            raise UsageError(f"'{text}': NAME=K is wanted, with K a positive number")
-        found[name] = int(number)
-    return found
 
 
 def configure(cls: type[BasePass], options: Mapping[str, object]) -> BasePass:
@@ -216,6 +212,11 @@ def configure(cls: type[BasePass], options: Mapping[str, object]) -> BasePass:
             f"option {option} of {cls.name}: {first['msg']}, not {first['input']!r}",
             str(first["loc"][0]),
         ) from error
+
+
+def named_target(target: str | Target | None, pipeline: Pipeline | None) -> str | Target | None:
+    """The target that is named, else that of the pipeline."""
+    return pipeline.target if target is None and pipeline is not None else target
 
 
 def read_pipeline(path: Path) -> Pipeline:
@@ -311,12 +312,8 @@ def _say(error: Mapping[str, Any]) -> str:
     key = loc[-1] if loc else ""
     if error["type"] == "extra_forbidden":
         known = sorted({f.alias or n for m in _MODELS for n, f in m.model_fields.items()})
-        if loc[0] == "passes" and any(
-            key == field.name for cls in registry.installed().values() for field in fields(cls)
-        ):
-            return f"unknown key '{key}'; write an option of a pass as options: {{{key}: VALUE}}"
         near = difflib.get_close_matches(key, known, n=1)
-        hint = f"; did you mean {near[0]}?" if near and near[0] != key else ""
+        hint = f"; did you mean {near[0]}?" if near else ""
         return f"unknown key '{key}'{hint}"
     return f"{'.'.join(loc)}: {error['msg'].removeprefix('Value error, ')}"
 

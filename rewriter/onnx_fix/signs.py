@@ -8,6 +8,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from onnx import TensorProto
 
+from onnx_fix.op_names import REARRANGING
+
 if TYPE_CHECKING:
     from onnx_fix.scope import Scope
 
@@ -21,32 +23,17 @@ _UNSIGNED = frozenset(
     }
 )
 _ALWAYS = frozenset({"Abs", "ArgMax", "ArgMin", "NonZero", "Relu", "Shape", "Size"})
-_SAME_VALUES = frozenset(
-    {
-        "Cast",
-        "Ceil",
-        "CumSum",
-        "Expand",
-        "Flatten",
-        "Floor",
-        "Gather",
-        "GatherElements",
-        "GatherElementsPlugin",
-        "GatherND",
-        "Identity",
-        "ReduceMax",
-        "ReduceMin",
-        "ReduceProd",
-        "ReduceSum",
-        "Reshape",
-        "Slice",
-        "Split",
-        "Squeeze",
-        "Tile",
-        "Transpose",
-        "Unsqueeze",
-    }
-)
+_SAME_VALUES = REARRANGING | {
+    "Cast",
+    "Ceil",
+    "CumSum",
+    "Floor",
+    "GatherElementsPlugin",
+    "ReduceMax",
+    "ReduceMin",
+    "ReduceProd",
+    "ReduceSum",
+}
 """Ops without a negative output where the first input has no negative element."""
 
 _IF_ALL = frozenset({"Add", "Concat", "Min", "Mul"})

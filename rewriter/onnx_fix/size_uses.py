@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import onnx_graphsurgeon as gs
 from onnx import TensorProto
 
-from onnx_fix.op_names import BROADCASTING, REDUCTIONS
+from onnx_fix.op_names import BROADCASTING, REARRANGING, REDUCTIONS
 
 if TYPE_CHECKING:
     from onnx_fix.scope import Scope
@@ -59,25 +59,7 @@ _COMPUTES = BROADCASTING | frozenset(
 )
 """Ops whose result is computed from all inputs, element by element or one after the other."""
 
-_FIRST = frozenset(
-    {
-        "CumSum",
-        "Expand",
-        "Flatten",
-        "Gather",
-        "GatherElements",
-        "GatherND",
-        "Pad",
-        "Reshape",
-        "Slice",
-        "Split",
-        "Squeeze",
-        "Tile",
-        "Transpose",
-        "Unsqueeze",
-        *REDUCTIONS,
-    }
-)
+_FIRST = (REARRANGING - {"Identity"}) | {"CumSum", "Pad", *REDUCTIONS}
 """Ops whose result is made of the elements of the first input."""
 
 _INTEGERS = frozenset({TensorProto.BOOL, TensorProto.INT32, TensorProto.INT64})

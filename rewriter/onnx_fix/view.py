@@ -14,7 +14,9 @@ from typing import Any
 import onnx_graphsurgeon as gs
 from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, TensorProto
 
+from onnx_fix import surgeon
 from onnx_fix.errors import ModelError
+from onnx_fix.functions import label_of
 from onnx_fix.weights import stored_constant
 
 _SCALARS = {
@@ -62,9 +64,9 @@ class Reader:
         for tensor in proto.initializer:
             scope.tensors[tensor.name] = self._constant(tensor)
         for sparse in proto.sparse_initializer:
-            scope.tensors[sparse.values.name] = gs.Variable(sparse.values.name)
+            scope.tensors[sparse.values.name] = surgeon.variable(sparse.values.name)
         for value in proto.input:
-            tensor_in = scope.tensors.setdefault(value.name, gs.Variable(value.name))
+            tensor_in = scope.tensors.setdefault(value.name, surgeon.variable(value.name))
             scope.graph.inputs.append(tensor_in)
         self._nodes(proto.node, scope)
         for value in proto.output:
@@ -82,7 +84,7 @@ class Reader:
         outer, self.opset = self.opset, opset
         scope = self._scope(proto, path, "function", None)
         for name in proto.input:
-            scope.graph.inputs.append(scope.tensors.setdefault(name, gs.Variable(name)))
+            scope.graph.inputs.append(scope.tensors.setdefault(name, surgeon.variable(name)))
         self._nodes(proto.node, scope)
         for name in proto.output:
             scope.graph.outputs.append(self._lookup(name, scope, "the function's outputs"))
@@ -114,10 +116,10 @@ class Reader:
 
     def _nodes(self, protos: Iterable[NodeProto], scope: RawScope) -> None:
         for proto in protos:
-            label = proto.name or next((o for o in proto.output if o), proto.op_type)
+            label = label_of(proto)
             where = f"{proto.op_type} '{label}'"
             inputs = [
-                self._lookup(name, scope, where) if name else gs.Variable.empty()
+                self._lookup(name, scope, where) if name else surgeon.variable("")
                 for name in proto.input
             ]
             outputs = []
@@ -126,15 +128,8 @@ class Reader:
                     raise ModelError(
                         f"'{name}' is made twice, the second time by {where}; names must be unique"
                     )
-                tensor = gs.Variable(name)
-                outputs.append(tensor)
-            node = gs.Node(
-                op=proto.op_type,
-                name=proto.name,
-                inputs=inputs,
-                outputs=outputs,
-                domain=proto.domain or None,
-            )
+                outputs.append(surgeon.variable(name))
+            node = surgeon.node(proto.op_type, proto.name, inputs, outputs, proto.domain or None)
             node.attrs = self._attributes(proto, node, label, scope)
             if proto.op_type == "Einsum":
                 _check_equation(node.attrs.get("equation"), where)

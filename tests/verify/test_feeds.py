@@ -62,6 +62,24 @@ def test_dims_that_are_arithmetic_follow_their_symbols() -> None:
     assert list(symbols(built)) == ["past", "seq", "batch-size"]
 
 
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [("H/8", 4), ("-(-H//8)", 5), ("max(H, W)", 35), ("H % W", 2), ("W//(H - 35)", 0), ("3", 3)],
+)
+def test_the_arithmetic_of_dims_is_that_of_sizes(name: str, number: int) -> None:
+    built = model("g (float[H] a, float[W] b, float[c] c) => (float[H] y) { y = Neg (a) }")
+    built.graph.input[2].type.tensor_type.shape.dim[0].dim_param = name
+    assert list(symbols(built)) == ["H", "W"]
+    assert np.shape(make_feeds(built, {"H": 35, "W": 33})["c"]) == (number,)
+
+
+@pytest.mark.parametrize("name", ["-1", "None", "H.shape", "H//W//", "f(H)"])
+def test_names_that_are_no_arithmetic_stay_symbols(name: str) -> None:
+    built = model("g (float[H] a, float[c] c) => (float[H] y) { y = Neg (a) }")
+    built.graph.input[1].type.tensor_type.shape.dim[0].dim_param = name
+    assert list(symbols(built)) == ["H", name]
+
+
 def test_a_dim_name_is_never_run_as_code() -> None:
     with pytest.raises(UsageError, match="no size is given"):
         dim_size("__import__('os').getcwd()", {"x": 1})

@@ -10,6 +10,7 @@ from typing import Literal
 
 from onnx import ModelProto
 
+from onnx_fix.functions import label_of
 from onnx_fix.load import opset_of
 from onnx_fix.plugin_bodies import plugin_bodies
 from onnx_fix.profiles.limits import Free, free_memory, too_much
@@ -18,7 +19,7 @@ from onnx_fix.profiles.points import Chosen, points, probes
 from onnx_fix.profiles.profile import Profile
 from onnx_fix.profiles.rules import find_rules, find_working
 from onnx_fix.profiles.shape_tensors import shape_inputs
-from onnx_fix.profiles.sized import Fault, Sized, Sizer, label
+from onnx_fix.profiles.sized import Fault, Sized, Sizer
 from onnx_fix.profiles.target_limits import beyond, has_int64
 from onnx_fix.profiles.trial import Point, Ran, Trial
 from onnx_fix.target import Target
@@ -203,7 +204,7 @@ class _Check:
                 f"tensor {name} {list(sized.shapes[name])} would have {count} elements, and "
                 "TensorRT counts them in INT32 (2147483647 at most)",
                 "make max smaller",
-                label(maker) if maker.op_type else "",
+                label_of(maker) if maker.op_type else "",
                 maker.op_type,
                 str(chosen),
             )
@@ -224,7 +225,7 @@ class _Check:
                 "error",
                 f"{why}: {self._target.name} refuses it, some releases only as the engine runs",
                 "keep the sizes that decide it within the limit",
-                label(node),
+                label_of(node),
                 node.op_type,
                 str(chosen),
             )
@@ -233,7 +234,7 @@ class _Check:
         name, size = sized.largest()
         if name:
             maker = sized.makers[name]
-            by = f" of {maker.op_type} {label(maker)}" if maker.op_type else ", an input"
+            by = f" of {maker.op_type} {label_of(maker)}" if maker.op_type else ", an input"
             self.say(
                 "note",
                 f"the largest tensor at max is {name} {list(sized.shapes[name])}{by}: "
@@ -248,7 +249,7 @@ class _Check:
                 "note",
                 f"not counted is what follows from data or from a body that repeats: outputs of "
                 f"{len(sized.unknown)} node{'s'[: len(sized.unknown) != 1]} ({ops}, ...)",
-                node=label(sized.unknown[0]),
+                node=label_of(sized.unknown[0]),
                 op=sized.unknown[0].op_type,
             )
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from onnx import ModelProto, NodeProto, TensorProto
 
-from onnx_fix.op_names import BROADCASTING
+from onnx_fix.op_names import BROADCASTING, REARRANGING
 from onnx_fix.verify.symbols import fed_inputs, input_dims, tensor_type
 
 if TYPE_CHECKING:
@@ -47,42 +47,33 @@ _DECIDES: dict[str, frozenset[int]] = {
 }
 """The inputs of ops whose values decide the size of an output."""
 
-_ARITHMETIC = BROADCASTING | {
-    "Abs",
-    "Cast",
-    "Ceil",
-    "Clip",
-    "Concat",
-    "CumSum",
-    "Expand",
-    "Flatten",
-    "Floor",
-    "Gather",
-    "GatherElements",
-    "GatherND",
-    "Identity",
-    "Mod",
-    "Neg",
-    "Not",
-    "Range",
-    "ReduceMax",
-    "ReduceMin",
-    "ReduceProd",
-    "ReduceSum",
-    "Relu",
-    "Reshape",
-    "Round",
-    "ScatterElements",
-    "ScatterND",
-    "Sign",
-    "Slice",
-    "Split",
-    "Sqrt",
-    "Squeeze",
-    "Tile",
-    "Transpose",
-    "Unsqueeze",
-}
+_ARITHMETIC = (
+    BROADCASTING
+    | REARRANGING
+    | {
+        "Abs",
+        "Cast",
+        "Ceil",
+        "Clip",
+        "Concat",
+        "CumSum",
+        "Floor",
+        "Mod",
+        "Neg",
+        "Not",
+        "Range",
+        "ReduceMax",
+        "ReduceMin",
+        "ReduceProd",
+        "ReduceSum",
+        "Relu",
+        "Round",
+        "ScatterElements",
+        "ScatterND",
+        "Sign",
+        "Sqrt",
+    }
+)
 """Ops that shapes are computed with; what any other op makes of a value is no shape."""
 
 _INTEGERS = frozenset({TensorProto.INT32, TensorProto.INT64, TensorProto.BOOL})

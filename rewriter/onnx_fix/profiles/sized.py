@@ -20,7 +20,7 @@ from onnx.shape_inference import InferenceError
 
 from onnx_fix.constants import RANDOM, evaluate_proto
 from onnx_fix.errors import UsageError
-from onnx_fix.functions import bodies_of, every_node, has_bodies
+from onnx_fix.functions import bodies_of, every_node, has_bodies, label_of
 from onnx_fix.load import opset_of
 from onnx_fix.op_names import BROADCASTING
 from onnx_fix.scope import STANDARD_DOMAINS
@@ -100,11 +100,6 @@ def width(elem_type: int) -> int:
     """Bytes of one element, 0 where it has no width."""
     dtype = DTYPES.get(elem_type)
     return 0 if dtype is None or elem_type == TensorProto.STRING else np.dtype(dtype).itemsize
-
-
-def label(node: NodeProto) -> str:
-    """What a node goes by: its name, or that of its first output."""
-    return node.name or next((o for o in node.output if o), node.op_type)
 
 
 class Sizer:
@@ -273,8 +268,8 @@ class _Walk:
     def _fault(self, node: NodeProto, message: str) -> None:
         """Note a fault, the first of its node."""
         last = self._found.faults[-1].node if self._found.faults else ""
-        if last != label(node):
-            self._found.faults.append(Fault(label(node), node.op_type, message))
+        if last != label_of(node):
+            self._found.faults.append(Fault(label_of(node), node.op_type, message))
 
     def _check_volume(self, node: NodeProto) -> None:
         """As many elements leave a Reshape as enter it; inference does not look."""
@@ -350,7 +345,7 @@ class _Walk:
         read = [found.values[n] for n in given]
         if not _fits(exact) and all(_fits(v) for v in read):
             worst = max((int(v) for v in exact.reshape(-1)), key=abs)
-            found.wide.append(Wide(label(node), node.op_type, worst, name))
+            found.wide.append(Wide(label_of(node), node.op_type, worst, name))
 
 
 def _fits(value: Array) -> bool:

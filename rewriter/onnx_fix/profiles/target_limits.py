@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from onnx import NodeProto
 from onnx.helper import get_attribute_value
 
-from onnx_fix.profiles.sized import Sized, Sizer, label
+from onnx_fix.functions import label_of
+from onnx_fix.profiles.sized import Sized, Sizer
 from onnx_fix.target import Target
 from onnx_fix.target.data import Release, read
 from onnx_fix.target.facts import NodeFacts, TensorFacts
@@ -36,7 +37,7 @@ def _facts(node: NodeProto, opset: int, sized: Sized) -> NodeFacts:
     return NodeFacts(
         op=node.op_type,
         domain=node.domain,
-        name=label(node),
+        name=label_of(node),
         scope="",
         opset=opset,
         inputs=tuple(_tensor(name, sized) for name in node.input),

@@ -15,11 +15,12 @@ import onnx
 from onnx import ModelProto
 
 from onnx_fix import __version__
-from onnx_fix.api import FixResult, Progress
+from onnx_fix.api import FixResult
+from onnx_fix.comparing import Progress
 from onnx_fix.errors import InternalError, UsageError, VerificationError
 from onnx_fix.job import check_weights
 from onnx_fix.load import check_loaded, load_proto, opset_of, stored_tensors
-from onnx_fix.pipeline import Pipeline, read_pipeline
+from onnx_fix.pipeline import Pipeline, named_target, read_pipeline
 from onnx_fix.profiles import Ranges, asked_of, symbol_ranges, value_ranges
 from onnx_fix.report import Blocker, source_name, summarise
 from onnx_fix.save import external_files
@@ -113,8 +114,7 @@ def split(
     if isinstance(pipeline, str | Path):
         # A part has no path of its own that relative names could start from.
         pipeline = _anchored(Path(pipeline))
-    named_target = pipeline.target if target is None and pipeline is not None else target
-    chosen, note = choose_target(named_target)
+    chosen, note = choose_target(named_target(target, pipeline))
     progress("reading the model")
     if isinstance(model, ModelProto):
         check_loaded(model, "the model")

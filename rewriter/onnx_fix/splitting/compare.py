@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from onnx import ModelProto
 
-from onnx_fix.api import ROUNDING_SLACK, Progress, rounds_otherwise
+from onnx_fix.comparing import ROUNDING_SLACK, Progress, rounds_otherwise
 from onnx_fix.pipeline import Pipeline
 from onnx_fix.plugin_bodies import plugin_bodies
 from onnx_fix.plugin_table import bodies_of, expanded

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from onnx import ModelProto, ValueInfoProto
 
-from onnx_fix.api import FixResult, Progress, fix
+from onnx_fix.api import FixResult, fix
+from onnx_fix.comparing import Progress
 from onnx_fix.errors import ModelError, UsageError
 from onnx_fix.functions import Calls
 from onnx_fix.inlining import inline

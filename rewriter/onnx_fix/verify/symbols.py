@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import onnx
 
 from onnx_fix.dim_names import symbol_of
 from onnx_fix.errors import UsageError
-
-_OPERATORS: Mapping[type[ast.operator], Callable[[int, int], int]] = {
-    ast.Add: lambda a, b: a + b,
-    ast.Sub: lambda a, b: a - b,
-    ast.Mult: lambda a, b: a * b,
-    ast.FloorDiv: lambda a, b: a // b if b else 0,
-}
+from onnx_fix.symbolic import Size, parse_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +83,7 @@ def symbols(model: onnx.ModelProto) -> dict[str, tuple[Place, ...]]:
     return {
         name: tuple(where)
         for name, where in places.items()
-        if name in plain or _expression(name, plain) is None
+        if name in plain or _arithmetic(name, plain) is None
     }
 
 
@@ -103,37 +97,28 @@ def dim_size(dim: int | str, sizes: Mapping[str, int]) -> int:
         return dim
     if dim in sizes:
         return sizes[dim]
-    tree = _expression(dim, sizes)
-    if tree is None:
+    found = _arithmetic(dim, sizes)
+    if found is None:
         known = ", ".join(sizes) or "none"
         raise UsageError(f"no size is given for the dynamic dim '{dim}' (given: {known})")
-    return max(0, _evaluate(tree, sizes))
-
-
-def _expression(text: str, names: Mapping[str, int] | set[str]) -> ast.expr | None:
-    """Parse integer arithmetic over ``names``; None where ``text`` is anything else."""
     try:
-        tree = ast.parse(text, mode="eval").body
-    except (SyntaxError, ValueError):
+        return max(0, found.at(sizes))
+    except ZeroDivisionError:
+        return 0
+
+
+def _arithmetic(text: str, names: Collection[str]) -> Size | None:
+    """A name read as integer arithmetic over ``names``; None where it is anything else."""
+    found = _read(text)
+    if found is None or not found.symbols.issubset(names):
         return None
-    return tree if _is_arithmetic(tree, names) else None
+    # Some exporters write -1 for a dim without a size.
+    return None if found.number is not None and found.number < 0 else found
 
 
-def _is_arithmetic(tree: ast.expr, names: Mapping[str, int] | set[str]) -> bool:
-    if isinstance(tree, ast.Name):
-        return tree.id in names
-    if isinstance(tree, ast.Constant):
-        return type(tree.value) is int
-    if isinstance(tree, ast.BinOp) and type(tree.op) in _OPERATORS:
-        return _is_arithmetic(tree.left, names) and _is_arithmetic(tree.right, names)
-    return False
-
-
-def _evaluate(tree: ast.expr, sizes: Mapping[str, int]) -> int:
-    if isinstance(tree, ast.Name):
-        return sizes[tree.id]
-    if isinstance(tree, ast.BinOp):
-        operator = _OPERATORS[type(tree.op)]
-        return operator(_evaluate(tree.left, sizes), _evaluate(tree.right, sizes))
-    assert isinstance(tree, ast.Constant) and isinstance(tree.value, int)
-    return tree.value
+@lru_cache(maxsize=1024)
+def _read(text: str) -> Size | None:
+    try:
+        return parse_size(text)
+    except UsageError:
+        return None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from onnx_fix.op_names import BROADCASTING
-from onnx_fix.symbolic.size import Size
-from onnx_fix.symbolic.step import Shape, Step
+from onnx_fix.symbolic.size import size
+from onnx_fix.symbolic.step import Shape, Step, normalized
 
 _BROADCAST = (*BROADCASTING, "BitShift")
 
@@ -108,11 +108,10 @@ def _layer_normalization(step: Step) -> list[Shape | None]:
     data = step.shape()
     if data is None:
         return []
-    axis = step.number("axis", -1)
-    axis += len(data) if axis < 0 else 0
+    axis = normalized(step.number("axis", -1), len(data))
     for k in (1, 2):
         step.broadcast(data[axis:], step.shape(k))
-    reduced = data[:axis] + (Size({(): 1}),) * (len(data) - axis)
+    reduced = data[:axis] + (size(1),) * (len(data) - axis)
     return [data, reduced, reduced]
 
 

@@ -100,8 +100,7 @@ def _one_hot(step: Step) -> list[Shape | None]:
     index, depth = step.shape(0), step.value(1)
     if index is None:
         return [step.opaque()]
-    axis = step.number("axis", -1)
-    axis += len(index) + 1 if axis < 0 else 0
+    axis = normalized(step.number("axis", -1), len(index) + 1)
     count = depth[0] if depth else step.fresh(0, axis)
     return [(*index[:axis], count, *index[axis:])]
 

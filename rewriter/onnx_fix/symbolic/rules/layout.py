@@ -56,8 +56,7 @@ def _flatten(step: Step) -> list[Shape | None]:
     data = step.shape()
     if data is None:
         return [None]
-    axis = step.number("axis", 1)
-    axis += len(data) if axis < 0 else 0
+    axis = normalized(step.number("axis", 1), len(data))
     if _is_long(data):
         return [step.opaque()]
     return [(prod(data[:axis], start=size(1)), prod(data[axis:], start=size(1)))]
