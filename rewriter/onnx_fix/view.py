@@ -14,7 +14,6 @@ from typing import Any
 import onnx_graphsurgeon as gs
 from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, TensorProto
 
-from onnx_fix import surgeon
 from onnx_fix.errors import ModelError
 from onnx_fix.functions import label_of
 from onnx_fix.weights import stored_constant
@@ -64,9 +63,9 @@ class Reader:
         for tensor in proto.initializer:
             scope.tensors[tensor.name] = self._constant(tensor)
         for sparse in proto.sparse_initializer:
-            scope.tensors[sparse.values.name] = surgeon.variable(sparse.values.name)
+            scope.tensors[sparse.values.name] = gs.Variable(sparse.values.name)
         for value in proto.input:
-            tensor_in = scope.tensors.setdefault(value.name, surgeon.variable(value.name))
+            tensor_in = scope.tensors.setdefault(value.name, gs.Variable(value.name))
             scope.graph.inputs.append(tensor_in)
         self._nodes(proto.node, scope)
         for value in proto.output:
@@ -84,7 +83,7 @@ class Reader:
         outer, self.opset = self.opset, opset
         scope = self._scope(proto, path, "function", None)
         for name in proto.input:
-            scope.graph.inputs.append(scope.tensors.setdefault(name, surgeon.variable(name)))
+            scope.graph.inputs.append(scope.tensors.setdefault(name, gs.Variable(name)))
         self._nodes(proto.node, scope)
         for name in proto.output:
             scope.graph.outputs.append(self._lookup(name, scope, "the function's outputs"))
@@ -119,7 +118,7 @@ class Reader:
             label = label_of(proto)
             where = f"{proto.op_type} '{label}'"
             inputs = [
-                self._lookup(name, scope, where) if name else surgeon.variable("")
+                self._lookup(name, scope, where) if name else gs.Variable.empty()
                 for name in proto.input
             ]
             outputs = []
@@ -128,8 +127,15 @@ class Reader:
                     raise ModelError(
                         f"'{name}' is made twice, the second time by {where}; names must be unique"
                     )
-                outputs.append(surgeon.variable(name))
-            node = surgeon.node(proto.op_type, proto.name, inputs, outputs, proto.domain or None)
+                tensor = gs.Variable(name)
+                outputs.append(tensor)
+            node = gs.Node(
+                op=proto.op_type,
+                name=proto.name,
+                inputs=inputs,
+                outputs=outputs,
+                domain=proto.domain or None,
+            )
             node.attrs = self._attributes(proto, node, label, scope)
             if proto.op_type == "Einsum":
                 _check_equation(node.attrs.get("equation"), where)

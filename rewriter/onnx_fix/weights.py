@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 from onnx_graphsurgeon.ir.tensor import LazyValues
 
-from onnx_fix import surgeon
 from onnx_fix.errors import ModelError
 
 _KEPT_BYTES = 256
@@ -179,7 +178,7 @@ class StoredConstant(gs.Constant):  # type: ignore[misc]
 
 def stored_constant(tensor: TensorProto, base_dir: Path | None) -> gs.Constant:
     """A constant that is backed by a tensor of the model file."""
-    return surgeon.constant(StoredConstant, tensor.name, StoredValues(tensor, base_dir))
+    return StoredConstant(tensor.name, StoredValues(tensor, base_dir))
 
 
 def stored_proto(constant: gs.Constant) -> TensorProto | None:
