@@ -312,8 +312,12 @@ def _say(error: Mapping[str, Any]) -> str:
     key = loc[-1] if loc else ""
     if error["type"] == "extra_forbidden":
         known = sorted({f.alias or n for m in _MODELS for n, f in m.model_fields.items()})
+        if loc[0] == "passes" and any(
+            key == field.name for cls in registry.installed().values() for field in fields(cls)
+        ):
+            return f"unknown key '{key}'; write an option of a pass as options: {{{key}: VALUE}}"
         near = difflib.get_close_matches(key, known, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = f"; did you mean {near[0]}?" if near and near[0] != key else ""
         return f"unknown key '{key}'{hint}"
     return f"{'.'.join(loc)}: {error['msg'].removeprefix('Value error, ')}"
 
