@@ -185,7 +185,8 @@ cudaError_t startFlatAs(Call const& call, bool vectors)
         {
             return startFlatOf<Elem, Index, Offset, 1, true, kFlatThreads, 2>(call);
         }
-        return vectors ? startFlatOf<Elem, Index, Offset, kVector, true>(call)
+        // Many blocks with few loads each: indices that differ wait for memory.
+        return vectors ? startFlatOf<Elem, Index, Offset, kVector < 4 ? kVector : 4, true, kFlatThreads, 1>(call)
                        : startFlatOf<Elem, Index, Offset, 1, true>(call);
     default:
         return start(gatherGeneral<Elem, Index, Offset>, divideUp(call.plan.count, kFlatThreads * 4), kFlatThreads, 0,

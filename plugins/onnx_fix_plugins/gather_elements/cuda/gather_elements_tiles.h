@@ -64,6 +64,7 @@ struct TiledLayout : LineLayout
     int32_t copyBytes;    // of one asynchronous copy: 16, 8 or 4; 0: element by element
 };
 
+constexpr int64_t kSmallTile = 16 * 1024; // bytes; work for a block. Lines of a tile are long where the axis is short
 constexpr int64_t kTiledLine = 32;
 constexpr int64_t kTiledBytes = 64 * 1024; // of data for a block
 
@@ -92,7 +93,7 @@ inline bool planTiled(Plan const& plan, void const* data, int64_t elementBytes, 
     {
         ++shift;
     }
-    while (wider(kTiledBytes) && (elementBytes << shift) < 512
+    while (wider(kTiledBytes) && ((elementBytes << shift) < 512 || (line << shift) < kSmallTile)
         && plan.rows * divideUp(plan.inner, int64_t{2} << shift) >= wanted)
     {
         ++shift;
@@ -217,6 +218,11 @@ inline bool planColumns(Plan const& plan, void const* data, int64_t elementBytes
         && plan.rows * divideUp(plan.inner, columns + step) >= wanted)
     {
         columns += step;
+    }
+    while (columns * 2 <= plan.inner && plan.axisSize * pitchOf(columns) < kSmallTile
+        && columns * elementBytes >= 256 && plan.rows * divideUp(plan.inner, columns * 2) >= wanted)
+    {
+        columns *= 2;
     }
     // Of equal width, but for what `step` asks.
     layout.tiles = divideUp(plan.inner, columns);

@@ -73,6 +73,15 @@ TIMINGS = [
     Timing("3-D", (64, 2048, 512), (64, 2048, 512), 1),
     Timing("3-D", (64, 2048, 512), (64, 2048, 512), 0),
     Timing("3-D", (64, 2048, 8), (64, 2048, 8), 1),
+    *(
+        Timing("3-D, medium", shape, shape, 1, expand=expand)
+        for shape in ((4, 1024, 256), (4, 4096, 128), (16, 2048, 64))
+        for expand in (2, None)
+    ),
+    *(
+        Timing("3-D, short axis", shape, shape, 1)
+        for shape in ((1, 2, 1 << 23), (64, 4, 1 << 16), (64, 8, 1 << 15), (1, 2, (1 << 23) - 1))
+    ),
     Timing("3-D, narrower indices", (64, 2048, 512), (60, 2048, 500), 1, expand=2),
     Timing("long rows", (1024, 60000), (1024, 60000), 1),
     Timing("long rows", (512, 65536), (512, 16384), 1),
