@@ -3,6 +3,8 @@ finding."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import onnx_graphsurgeon as gs
 
 from onnx_fix.scope import Scope
@@ -50,21 +52,10 @@ def _size_hint(scope: Scope, tensor: gs.Tensor) -> str:
 
 def _is_of_sizes(scope: Scope, tensor: gs.Tensor) -> bool:
     """Whether a tensor is computed from shapes and constants alone."""
-    seen: set[int] = set()
-    left = [tensor]
-    while left:
-        current = left.pop()
-        if not current.name or id(current) in seen or scope.constness(current) != "runtime":
-            continue
-        seen.add(id(current))
-        node = scope.producer(current)
-        if node is None or len(seen) > _MOST_NODES:
-            return False
-        if any(isinstance(v, gs.Graph) for v in node.attrs.values()):
-            return False
-        if node.op not in _SIZES_ONLY:
-            left += node.inputs
-    return True
+    return all(
+        node is not None and seen < _MOST_NODES and not _has_bodies(node)
+        for seen, (_, node) in enumerate(_behind(scope, tensor))
+    )
 
 
 def _is_network_input(scope: Scope, tensor: gs.Tensor) -> bool:
@@ -78,6 +69,21 @@ def _steering(scope: Scope, tensor: gs.Tensor) -> list[str]:
     Sizes of others do not count where they are known.
     """
     names: list[str] = []
+    for seen, (current, node) in enumerate(_behind(scope, tensor)):
+        if node is not None:
+            if node.op in _SIZES_ONLY or _has_bodies(node) or seen >= _MOST_NODES:
+                return []
+            continue
+        steers = _is_network_input(scope, current) and scope.rank(current) in (0, 1)
+        if not steers or len(names) == _MOST_INPUTS:
+            return []
+        names.append(str(current.name))
+    return sorted(names)
+
+
+def _behind(scope: Scope, tensor: gs.Tensor) -> Iterator[tuple[gs.Tensor, gs.Node | None]]:
+    """The tensors of the run time that a tensor is computed from, with the nodes that make them;
+    what is behind a shape is not looked at."""
     seen: set[int] = set()
     left = [tensor]
     while left:
@@ -86,14 +92,10 @@ def _steering(scope: Scope, tensor: gs.Tensor) -> list[str]:
             continue
         seen.add(id(current))
         node = scope.producer(current)
-        if node is not None:
-            inner = any(isinstance(v, gs.Graph) for v in node.attrs.values())
-            if node.op in _SIZES_ONLY or inner or len(seen) > _MOST_NODES:
-                return []
+        yield current, node
+        if node is not None and node.op not in _SIZES_ONLY:
             left += node.inputs
-            continue
-        steers = _is_network_input(scope, current) and scope.rank(current) in (0, 1)
-        if not steers or len(names) == _MOST_INPUTS:
-            return []
-        names.append(str(current.name))
-    return sorted(names)
+
+
+def _has_bodies(node: gs.Node) -> bool:
+    return any(isinstance(value, gs.Graph) for value in node.attrs.values())
