@@ -61,8 +61,8 @@ class FreezeDims(ModelPass):
 
     def _left(self, model: ModelProto) -> dict[str, int]:
         """What is asked for and not yet so; inputs may have become constants."""
-        free = set(symbols(model))
-        for places in symbols(model).values():
-            for p in places:
-                free |= {f"{p.input}:{p.axis}", f"{p.input}:{p.axis - p.rank}"}
+        where = symbols(model)
+        free = set(where)
+        for p in (place for places in where.values() for place in places):
+            free |= {f"{p.input}:{p.axis}", f"{p.input}:{p.axis - p.rank}"}
         return {name: number for name, number in (self.static or {}).items() if name in free}

@@ -8,9 +8,9 @@ from onnx import GraphProto, ModelProto, ValueInfoProto
 
 from onnx_fix.dim_names import symbol_of
 from onnx_fix.errors import UsageError
-from onnx_fix.functions import every_node, graphs_of
+from onnx_fix.functions import bodies_of, every_node
 from onnx_fix.profiles.settle import near
-from onnx_fix.verify.symbols import dim_size, fed_inputs, input_dims, symbols, tensor_type
+from onnx_fix.verify.symbols import dim_at, dim_size, fed_inputs, symbols, tensor_type
 
 Sizes = dict[str, int]
 """Sizes by symbol; a dim without a name is called ``input[axis]``."""
@@ -73,12 +73,7 @@ def _symbol_at(model: ModelProto, place: str, number: int) -> str | None:
     if name not in inputs or not axis.removeprefix("-").isdecimal():
         known = [*symbols(model), *(f"{n}:AXIS" for n in inputs)]
         raise UsageError(f"the model has no dim '{place}'{near(place, known)}")
-    dims = input_dims(inputs[name])
-    if dims is None:
-        raise UsageError(f"input '{name}' declares no shape, so no dim of it can be meant")
-    if not -len(dims) <= int(axis) < len(dims):
-        raise UsageError(f"input '{name}' has {len(dims)} dims and no axis {axis}")
-    dim = dims[int(axis)]
+    _, dim = dim_at(inputs[name], int(axis))
     if isinstance(dim, str):
         return dim
     if dim != number:
@@ -111,7 +106,7 @@ def _declared(model: ModelProto) -> Iterator[ValueInfoProto]:
     """The values whose shapes the model declares, in inner graphs as well."""
     graphs: list[GraphProto] = [model.graph]
     for _, node in every_node(model.graph.node):
-        graphs += (graph for _, graph in graphs_of(node))
+        graphs += bodies_of(node)
     for graph in graphs:
         yield from graph.input
         yield from graph.output

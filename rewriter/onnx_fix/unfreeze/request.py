@@ -9,7 +9,7 @@ from onnx import ModelProto
 
 from onnx_fix.errors import UsageError
 from onnx_fix.symbolic.size import Size, parse_size
-from onnx_fix.verify.symbols import fed_inputs, input_dims
+from onnx_fix.verify.symbols import dim_at, fed_inputs, input_dims
 
 CONSTANTS = "constants"
 """What ``assume`` says of all that is left open."""
@@ -70,12 +70,7 @@ def places(dynamic: Mapping[str, str], model: ModelProto) -> Places:
             close = difflib.get_close_matches(name, list(inputs), n=1)
             hint = f"; did you mean {close[0]}?" if close else f"; it has: {', '.join(inputs)}"
             raise UsageError(f"the model has no input '{name}'{hint}")
-        dims = input_dims(inputs[name])
-        if dims is None:
-            raise UsageError(f"input '{name}' declares no shape, so no dim of it can be meant")
-        axis = int(number) + (len(dims) if int(number) < 0 else 0)
-        if not 0 <= axis < len(dims):
-            raise UsageError(f"input '{name}' has {len(dims)} dims and no axis {number}")
+        axis, _ = dim_at(inputs[name], int(number))
         if not symbol.isidentifier():
             raise UsageError(f"'{symbol}' cannot name a dim: letters, digits and _ are wanted")
         found[name, axis] = symbol

@@ -62,6 +62,20 @@ def input_dims(value: onnx.ValueInfoProto) -> tuple[int | str, ...] | None:
     return tuple(dims)
 
 
+def dim_at(value: onnx.ValueInfoProto, axis: int) -> tuple[int, int | str]:
+    """Return an axis of an input, counted from the front, and the dim there as `input_dims` says.
+
+    Raises:
+        UsageError: The input declares no shape, or has no such axis.
+    """
+    dims = input_dims(value)
+    if dims is None:
+        raise UsageError(f"input '{value.name}' declares no shape, so no dim of it can be meant")
+    if not -len(dims) <= axis < len(dims):
+        raise UsageError(f"input '{value.name}' has {len(dims)} dims and no axis {axis}")
+    return axis % len(dims), dims[axis]
+
+
 def _named_dims(model: onnx.ModelProto) -> Iterator[tuple[str, Place]]:
     for value in fed_inputs(model):
         dims = input_dims(value) or ()
